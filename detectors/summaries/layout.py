@@ -127,26 +127,32 @@ class Layout(Shape[Signal]):
         extremes = np.stack([lows, highs], axis=1) + 0.0
         # Copies: a view of one stretch would keep the others in memory.
         moments = np.stack([sums, squares], axis=1)
-        stretches = zip(counts.reshape(-1, self.width), moments, extremes, starts, sizes, strict=True)
+        stretches = zip(sizes, counts.reshape(-1, self.width), moments, extremes, strict=True)
+        tails = self._tails(values, of, extremes)
         return [
-            Sketch(n, own.copy(), both.copy(), ends.copy(), self._tails(values[start : start + n], ends))
-            for own, both, ends, start, n in stretches
+            Sketch(n, own.copy(), both.copy(), ends.copy(), tails.get(stretch, NO_TAILS))
+            for stretch, (n, own, both, ends) in enumerate(stretches)
         ]
 
-    def _tails(self, values: FloatArray, extremes: FloatArray) -> IntArray:
-        """Cells beyond the ranges, and their counts (2, m), of raw values (n, numeric signals) with these extremes."""
-        if not self.ranged:
-            return NO_TAILS
+    def _tails(self, values: FloatArray, of: IntArray, extremes: FloatArray) -> dict[int, IntArray]:
+        """Cells beyond the ranges, and their counts (2, m), by stretch; none of those without any.
+
+        values: raw, (n, numeric signals). of: (n,) rising, their stretches. extremes: (stretches, 2, numeric signals).
+        """
         columns = np.searchsorted(self.numeric, self.ranged)
         low, high = self._ranges
-        beyond = np.flatnonzero((extremes[0, columns] < low) | (extremes[1, columns] > high))
-        found = [
-            (2 * index + side) * MAGNITUDES + magnitudes(own[outside])
-            for index in beyond
-            for own in [values[np.isfinite(values[:, columns[index]]), columns[index]]]
-            for side, outside in enumerate((own < low[index], own > high[index]))
-        ]
-        return np.stack(np.unique(np.concatenate(found), return_counts=True)) if found else NO_TAILS
+        beyond = np.flatnonzero(((extremes[:, 0, columns] < low) | (extremes[:, 1, columns] > high)).any(axis=0))
+        if not beyond.size:
+            return {}
+        own, width, found = values[:, columns[beyond]], 2 * len(self.ranged) * MAGNITUDES, []
+        for side, outside in enumerate((own < low[beyond], own > high[beyond])):
+            rows, signals = np.nonzero(outside & np.isfinite(own))
+            cells = (2 * beyond[signals] + side) * MAGNITUDES + magnitudes(own[rows, signals])
+            found.append(of[rows] * width + cells)
+        cells, counts = np.unique(np.concatenate(found), return_counts=True)
+        stretches, firsts = np.unique(cells // width, return_index=True)
+        parts = np.split(np.stack([cells % width, counts]), firsts[1:], axis=1)
+        return {stretch: part.copy() for stretch, part in zip(stretches.tolist(), parts, strict=True)}
 
     def empty(self) -> Sketch:
         """The sketch of no events, the neutral element of addition."""

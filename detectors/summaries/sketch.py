@@ -44,10 +44,11 @@ class Sketch:
 
     def __add__(self, other: Sketch) -> Sketch:
         """The sketch of the events of both."""
-        lows = np.minimum(self.extremes[0], other.extremes[0])
-        highs = np.maximum(self.extremes[1], other.extremes[1])
+        extremes = np.empty_like(self.extremes)
+        np.minimum(self.extremes[0], other.extremes[0], out=extremes[0])
+        np.maximum(self.extremes[1], other.extremes[1], out=extremes[1])
         counts, sums = self.counts + other.counts, self.sums + other.sums
-        return Sketch(self.n + other.n, counts, sums, np.stack([lows, highs]), self._tails_with(other))
+        return Sketch(self.n + other.n, counts, sums, extremes, self._tails_with(other))
 
     @classmethod
     def total(cls, sketches: Sequence[Sketch]) -> Sketch:

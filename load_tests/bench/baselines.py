@@ -24,6 +24,7 @@ from rich.table import Table
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.baselines.file import decode_baseline, encode_baseline
+from driftline.stream.codec.levels import monitor_settings
 from driftline.stream.codec.state import restore_state, state_delta
 from driftline.stream.config.sections import Config
 from driftline.stream.events.parse import parse_event
@@ -69,7 +70,7 @@ def measure(content: bytes, models: int) -> Row:
 
 def _first_pane(baseline: Baseline, state: ModelState) -> tuple[Monitor, ModelState]:
     """What a worker holds of a model after the first pane that it judges."""
-    monitor = Monitor(baseline.model, Config().defaults, baseline)
+    monitor = Monitor(baseline.model, Config().defaults, baseline, **monitor_settings())
     after, _ = monitor.judge(state, Pane(baseline.total, 0, 0, (Range(0, HISTORY, HISTORY + PANE),)))
     return monitor, after
 

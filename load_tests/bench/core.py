@@ -15,8 +15,9 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 # One thread in numpy's linear algebra, too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

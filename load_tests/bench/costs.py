@@ -1,7 +1,8 @@
 """The cost of one event, one pane, one commit and one model, each measured alone, in processor time and bytes.
 
 Processor time hardly depends on what else the machine does. Events have numeric features of four decimals; panes hold
-1000 events, unless a run that many models share ends before.
+1000 events, unless a run that many models share ends before. Monitors do what those of a group at the newest format
+level do.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ import time
 import tracemalloc
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from driftline.detectors.summaries.exponential_histogram import ExponentialHistogram
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import decode_baseline, encode_baseline
+from driftline.stream.codec.levels import monitor_settings
 from driftline.stream.codec.panes import PaneMessage
 from driftline.stream.codec.state import StateDelta, restore_state, state_delta
 from driftline.stream.config.sections import Config, Redis
@@ -134,7 +136,7 @@ def over_partitions(state: JudgeState, partitions: int) -> JudgeState:
 def pane_ms(baseline: Baseline, state: JudgeState) -> float:
     """Milliseconds of all work on a pane: decode it, judge it, and compute the state delta."""
     message = PaneMessage.of("model-0", baseline.content_hash, _TOPIC, _pane(baseline)).to_bytes()
-    monitor, before = Monitor("model-0", Config().defaults, baseline), ModelState(judge=state)
+    monitor, before = _monitor(baseline), ModelState(judge=state)
 
     def judge() -> None:
         after, _ = monitor.judge(before, PaneMessage.from_bytes(message).pane(baseline.layout))
@@ -155,7 +157,7 @@ def worker_bytes(baseline: Baseline, state: JudgeState) -> int:
     file, parts = encode_baseline(baseline), state_delta(None, ModelState(judge=state)).write
     tracemalloc.start()
     loaded = decode_baseline(file)
-    monitor, kept = Monitor("model-0", Config().defaults, loaded), restore_state(parts, loaded)
+    monitor, kept = _monitor(loaded), restore_state(parts, loaded)
     kept, _ = monitor.judge(kept, _pane(loaded))
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -169,12 +171,12 @@ def stored_bytes(state: JudgeState) -> int:
 
 def commits(baseline: Baseline, state: JudgeState, partitions: int = 1) -> tuple[Row, list[StateDelta]]:
     """The mean size of a commit of one pane, and the deltas. partitions: of the panes, in turn."""
-    pane, changes = _pane(baseline), []
+    pane, monitor, before, changes = _pane(baseline), _monitor(baseline), ModelState(judge=state), []
     for k in range(_COMMITS):
         newest = replace(pane, ranges=(Range(k % partitions, HISTORY + k * PANE, HISTORY + (k + 1) * PANE),))
-        after = replace(state, history=state.history.push(newest), seen=state.seen + PANE)
-        changes.append(state_delta(ModelState(judge=state), ModelState(judge=after)))
-        state = after
+        after, _ = monitor.judge(before, newest)
+        changes.append(state_delta(before, after))
+        before = after.stored()
     means = {
         "commit_bytes": float(np.mean([_size(change) for change in changes])),
         "parts_written": float(np.mean([len(change.write) for change in changes])),
@@ -217,6 +219,10 @@ def _pane(baseline: Baseline) -> Pane[Any]:
     events = sample(len(baseline.layout.signals) - 1)[:PANE]
     runs, *_ = sketcher.sketcher(0, 0).consume(np.arange(PANE), events)
     return runs[0].panes["model-0"]  # type: ignore[no-any-return]
+
+
+def _monitor(baseline: Baseline) -> Monitor:
+    return Monitor("model-0", Config().defaults, baseline, **monitor_settings())
 
 
 def _size(change: StateDelta) -> int:

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+from msgspec import structs
 
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
@@ -212,7 +213,7 @@ class _Replay:
                 own = {"": baseline} if baseline and message.baseline else {}
                 tally = TrackTally.of_events({**versions, **own}, pane.content, self._waits(model))
                 outcomes, stubs = tally.outcomes_by_track(), tally.stubs_by_track()
-                expected = replace(pane, content=tally.sketch(), outcomes=outcomes, stubs=stubs)
+                expected = structs.replace(pane, content=tally.sketch(), outcomes=outcomes, stubs=stubs)
             is_sketch = isinstance(by_track(expected.content).get(""), Sketch)
             name = baseline.content_hash if baseline and is_sketch else ""
             topic, before = self.config.topics.predictions, message.previous_end

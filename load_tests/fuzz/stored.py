@@ -11,11 +11,11 @@ import random
 import warnings
 import zipfile
 import zlib
-from dataclasses import replace
 from functools import cache, cached_property
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.alerts.build import build_alert, encode_alert

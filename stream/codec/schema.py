@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Self
 
 import msgspec
@@ -98,7 +97,7 @@ def unpack_schema(topic: str, frames: Mapping[str, bytes]) -> SchemaState | None
     if topic not in frames:
         return None
     state, fields = unframe(b"M", frames[topic], _SCHEMA).unpack(), frames.get(_fields_of(topic))
-    return state if fields is None else replace(state, fields=unframe(b"U", fields, _FIELDS).fields)
+    return state if fields is None else msgspec.structs.replace(state, fields=unframe(b"U", fields, _FIELDS).fields)
 
 
 def _fields_of(topic: str) -> str:

@@ -20,7 +20,7 @@ A part is made of immutable values, so it has changed exactly if it is made of o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from operator import is_
 from types import MappingProxyType
@@ -270,10 +270,10 @@ def _restore(parts: Mapping[str, bytes], given: Baseline | None) -> ModelState:
         waiting=unpack_waiting(parts),
     )
     if head.state is None:
-        return replace(kept, values=sum(map(values_of, sample)))
+        return msgspec.structs.replace(kept, values=sum(map(values_of, sample)))
     signals = _signals(head, parts, [each for each in (given, learned) if each])
     state = None if signals is None else _unpack_state(head, head.state, parts, signals)
-    return replace(kept, judge=state, unreadable=state is None)
+    return msgspec.structs.replace(kept, judge=state, unreadable=state is None)
 
 
 def _restore_track(parts: Mapping[str, bytes], version: str) -> TrackState:

@@ -11,7 +11,6 @@ Workers write the stored ones and never read them: whoever draws a timeline does
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
@@ -137,7 +136,9 @@ def with_timeline(outcomes: OutcomesState | None, parts: Mapping[str, bytes]) ->
         return Stretch(number, unpack_table(parts[f"{OUTCOME}{kind}:{number}:{span.era}"]))
 
     hours = tuple(stretch("hour", number) for number in span.hours)
-    return replace(outcomes, timeline=Timeline(span, hours, None if span.day < 0 else stretch("day", span.day)))
+    return msgspec.structs.replace(
+        outcomes, timeline=Timeline(span, hours, None if span.day < 0 else stretch("day", span.day))
+    )
 
 
 def unpack_table(part: bytes) -> OutcomeTable:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import accumulate, chain
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
+from msgspec.structs import replace
 
 from driftline.detectors.arrays import FloatArray, IntArray
 from driftline.detectors.summaries.codes import Special
@@ -58,8 +62,7 @@ class Defect(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Columns:
+class Columns(Struct, frozen=True, eq=False):
     """n events of one model, in the order of their batch.
 
     position: (n,) index of the message in the batch; equal for the events of one message. ts: (n,) epoch milliseconds.
@@ -76,7 +79,7 @@ class Columns:
     numeric: FloatArray
     texts: list[list[str | None]]
     defects: list[Defect]
-    extras: Mapping[str, list[Any]] = field(default_factory=dict)
+    extras: Mapping[str, list[Any]] = MappingProxyType({})
 
     @classmethod
     def of(
@@ -131,9 +134,14 @@ class Columns:
             self.ids[first:last],
             self.numeric[first:last],
             [text[first:last] for text in self.texts],
-            [each._replace(row=each.row - first) for each in self.defects if first <= each.row < last],
+            self._defects(first, last),
             {name: values[first:last] for name, values in self.extras.items()},
         )
+
+    def _defects(self, first: int, last: int) -> list[Defect]:
+        """The defects in rows [first, last)."""
+        begin, end = (bisect_left(self.defects, row, key=_by_row) for row in (first, last))
+        return [each._replace(row=each.row - first) for each in self.defects[begin:end]]
 
     def select(self, rows: IntArray) -> Columns:
         """The events in these rows, in this order."""

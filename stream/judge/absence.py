@@ -16,11 +16,11 @@ the events that come, which the tests of the battery see.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from msgspec.structs import replace as changed
+from msgspec.structs import replace
 
 from driftline.detectors.arrays import IntArray
 from driftline.detectors.decision.absence import PATIENCE, Evidence, Kind, accept, judge, recovered
@@ -158,7 +158,7 @@ class TrafficJudge:
         if drift is None:
             return [finding]
         worse = state.incident is not None and self.life_cycle.is_worse(finding, state.incident)
-        return [changed(finding, start=drift.start)] if worse else []
+        return [replace(finding, start=drift.start)] if worse else []
 
 
 def _is_explained(finding: Finding, unread: Unread) -> bool:

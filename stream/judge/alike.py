@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec import structs
 
 from driftline.detectors.arrays import BoolArray, FloatArray, IntArray
 from driftline.detectors.decision.battery import Battery, Column, signal_of, uses_past
@@ -307,7 +308,7 @@ def by_half_hour(pane: Pane[Any], cycles: Cycles) -> Pane[Any]:
     counts = Counter[int]()
     for slot, events in _slots(pane):
         counts[cycles.half_hour(slot * (SLOT_MS // 1000))] += events
-    return replace(pane, slots=tuple(sorted(counts.items())))
+    return structs.replace(pane, slots=tuple(sorted(counts.items())))
 
 
 def _slots(pane: Pane[Any]) -> Iterable[tuple[int, int]]:

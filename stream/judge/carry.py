@@ -8,9 +8,9 @@ pane that was counted in another baseline's layout is treated in the same way.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 
 import numpy as np
+from msgspec.structs import replace
 
 from driftline.detectors.arrays import BoolArray
 from driftline.detectors.summaries.projection import Projection

@@ -8,11 +8,11 @@ Incidents are stored by the names of their fields (`stream.codec.state`), so the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, Literal, NamedTuple
 
 from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
 
 from driftline.detectors.decision.battery import Column
 from driftline.stream.config.incidents import FindingClass, Severity
@@ -159,8 +159,7 @@ class Course(Struct, frozen=True, omit_defaults=True):
     until: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Incident:
+class Incident(Struct, frozen=True):
     """An incident of one model, or of one of its signals.
 
     scope: the signal, "" for the whole model. baseline, version: content hash and model version of the baseline.
@@ -198,8 +197,7 @@ class Incident:
         return replace(self, phase=phase, entered=at)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """A step to report: an incident fired, was updated by findings or was resolved, at event time `at` (epoch ms).
 
     findings: those that it reports; none when resolved. seq: number of the step among those of the model. resolution:

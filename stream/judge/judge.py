@@ -20,13 +20,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, partial, reduce
 from operator import add
 
 import numpy as np
 from msgspec import UNSET
-from msgspec.structs import replace as replace_fields
+from msgspec.structs import replace
 
 from driftline.detectors.arrays import FloatArray, IntArray
 from driftline.detectors.decision.battery import Battery, Column
@@ -309,7 +309,7 @@ class Evaluation:
         before = self.alike.expected(signal, self.halves[row]) if self.alike and cycle else usual
         change = describe(self.judge.battery, self.columns[test], before, window.content)
         if self.alike:
-            change = replace_fields(change, **self.alike.of_slope(signal))
+            change = replace(change, **self.alike.of_slope(signal))
         least, held = self.judge.least, signal in self.held_back
         return Finding(
             signal=self.judge.name(signal),
@@ -322,7 +322,7 @@ class Evaluation:
             events=window.content.n,
             evidence=float(self.evidence[row, test]),
             threshold=float(self.threshold[row, test]),
-            change=replace_fields(change, least=least.share(self.columns[test])) if held and least else change,
+            change=replace(change, least=least.share(self.columns[test])) if held and least else change,
             cycle=cycle,
         )
 

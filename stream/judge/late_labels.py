@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any
+
+from msgspec.structs import replace
 
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.judge.clock import later
 from driftline.stream.judge.incidents import Step
 from driftline.stream.judge.outcomes import OutcomesJudge
-from driftline.stream.judge.slots import Bounds
 from driftline.stream.judge.state import ModelState
 from driftline.stream.judge.waiting import Waiting
 from driftline.stream.outcomes.halves import LabelHalves, Stubs
@@ -36,11 +36,6 @@ class LabelJoin:
     judge: OutcomesJudge
     joins: bool
 
-    @cached_property
-    def bounds(self) -> Bounds:
-        """For how long predictions and labels wait for each other."""
-        return Bounds.of(self.config.outcomes)
-
     @property
     def is_asked(self) -> bool:
         """Whether labels come by themselves, and may."""
@@ -54,7 +49,7 @@ class LabelJoin:
         for track, content in parts:
             stubs = Stubs.of_events(content) if isinstance(content, tuple) else given.get(track)
             if stubs is not None:
-                waiting = waiting.expect(track, stubs, pane.ranges[0], self.bounds)
+                waiting = waiting.expect(track, stubs, pane.ranges[0], self.judge.bounds)
         return replace(state, waiting=waiting)
 
     def learn(self, state: ModelState, pane: Pane[LabelHalves]) -> ModelState:
@@ -62,12 +57,14 @@ class LabelJoin:
         if not self.is_asked:
             return state
         waiting = state.waiting or Waiting()
-        return replace(state, waiting=waiting.learn(pane.content, pane.ranges[0], self.bounds))
+        return replace(state, waiting=waiting.learn(pane.content, pane.ranges[0], self.judge.bounds))
 
     def takes_long(self, state: ModelState, until: int) -> bool:
         """Whether `tick` may take a second."""
         waiting = state.waiting
-        return self.is_asked and waiting is not None and waiting.is_due(until, self.bounds) and waiting.rows > _MANY
+        return (
+            self.is_asked and waiting is not None and waiting.is_due(until, self.judge.bounds) and waiting.rows > _MANY
+        )
 
     def tick(
         self, state: ModelState, ticks: int, until: int, reference_of: ReferenceOf
@@ -76,13 +73,13 @@ class LabelJoin:
 
         The same object if nothing has changed. Slots wait while no track has a reference: it is being learned.
         """
-        if state.waiting is None or not self.is_asked or not state.waiting.is_due(until, self.bounds):
+        if state.waiting is None or not self.is_asked or not state.waiting.is_due(until, self.judge.bounds):
             return state, []
         known = {track: each for track in state.waiting.stubs if (each := reference_of(track)) is not None}
         if state.waiting.stubs and not known:
             return state, []
         coding = {track: each.coding for track, each in known.items()}
-        waiting, slots = state.waiting.close(until, self.bounds, coding.get)
+        waiting, slots = state.waiting.close(until, self.judge.bounds, coding.get)
         state, steps = replace(state, waiting=waiting), list[Step]()
         for slot in slots:
             for track, pane in ((track, pane) for track, panes in slot.items() for pane in panes):

@@ -19,9 +19,10 @@ not reported again. All times are event time.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from driftline.detectors.decision.battery import Column
 from driftline.stream.config.incidents import Incidents, Severity

@@ -12,11 +12,12 @@ A baseline that has slopes is believed, until as many live events overrule it (`
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from driftline.detectors.decision.battery import Battery
 from driftline.detectors.summaries.sketch import Sketch

@@ -8,11 +8,14 @@ the events hold too many values (`limits.sample_values`), the baseline is learne
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Any
+
+from msgspec.structs import replace
 
 from driftline.detectors.decision.traffic import EVERY_DAY, Calendar
 from driftline.detectors.summaries.sketch import Sketch
@@ -114,7 +117,7 @@ class Monitor:
 
     def with_former(self, former: Mapping[str, Baseline]) -> Monitor:
         """The monitor for a pane with sketches of tracks that have no reference any more."""
-        return replace(self, former=former) if former else self
+        return dataclasses.replace(self, former=former) if former else self
 
     @property
     def is_configured(self) -> bool:

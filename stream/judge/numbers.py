@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from driftline.stream.judge.incidents import Step
 from driftline.stream.judge.lifecycle import end

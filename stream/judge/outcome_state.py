@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 
-from msgspec import Struct
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from driftline.detectors.outcomes.table import OutcomeTable
 from driftline.detectors.summaries.exponential_histogram import ExponentialHistogram
@@ -41,8 +41,7 @@ class OutcomeChange(Struct, frozen=True):
         return min(max(self.after - self.before, 0.0) / self.before, 1.0) if self.before else 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class OutcomesState:
+class OutcomesState(Struct, frozen=True):
     """The history of outcomes, in one layout, and what they are compared with.
 
     layout: see `Coding.name`. reference: hash of the outcomes of the baseline; "" without, then the first outcomes

@@ -15,12 +15,13 @@ weeks before labels say whether that matters.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import reduce
+from dataclasses import dataclass, field
+from functools import cached_property, reduce
 from operator import add
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from driftline.detectors.arrays import FloatArray, IntArray
 from driftline.detectors.decision.battery import Column
@@ -50,6 +51,7 @@ from driftline.stream.judge.outcome_changes import confused, described
 from driftline.stream.judge.outcome_figures import newest_figures
 from driftline.stream.judge.outcome_state import OutcomeChange, OutcomesState
 from driftline.stream.judge.pace import pace_of
+from driftline.stream.judge.slots import Bounds
 from driftline.stream.judge.state import ModelState
 from driftline.stream.judge.timeline import Kept, OutcomeEra, count_outcomes
 from driftline.stream.outcomes.coding import Coding
@@ -89,6 +91,11 @@ class OutcomesJudge:
 
     config: ModelConfig
     _learned: dict[str, tuple[tuple[OutcomeTable, ...], OutcomeReference]] = field(default_factory=dict)
+
+    @cached_property
+    def bounds(self) -> Bounds:
+        """For how long predictions and labels wait for each other."""
+        return Bounds.of(self.config.outcomes)
 
     def judge(
         self,

@@ -9,10 +9,10 @@ updates as its odds can double.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Final
 
-from msgspec import UNSET, structs
+from msgspec import UNSET
+from msgspec.structs import replace
 
 from driftline.detectors.decision.battery import Column
 from driftline.stream.judge.incidents import Course, Finding, Incident, Phase, Reported, Subject
@@ -57,7 +57,7 @@ def with_reported(incident: Incident, findings: Iterable[Finding]) -> Incident:
         if before is None or now >= before.odds:
             known[key] = Reported(*key, finding.test.statistic, now, finding.evidence / max(finding.events, 1))
         events = max(events, _GROWTH * finding.events, _FEWEST)
-    return replace(incident, course=structs.replace(incident.course, reported=(*known.values(),), events=events))
+    return replace(incident, course=replace(incident.course, reported=(*known.values(),), events=events))
 
 
 def is_news(course: Course, finding: Finding, times: float = _WORSE) -> bool:
@@ -96,7 +96,7 @@ def reopened(incident: Incident, at: int, again: bool, until: int) -> Incident:
     course = incident.course
     if course is UNSET:
         return opened
-    return replace(opened, course=structs.replace(course, ends=course.ends + 1, until=until))
+    return replace(opened, course=replace(course, ends=course.ends + 1, until=until))
 
 
 def has_cause_of(incident: Incident, finding: Finding, rises: bool, at: int) -> bool:
@@ -116,7 +116,7 @@ def has_cause_of(incident: Incident, finding: Finding, rises: bool, at: int) -> 
 def with_quiet(incident: Incident, seen: int) -> Incident:
     """The incident whose quiet begins after `seen` events of the model."""
     course = incident.course
-    return incident if course is UNSET else replace(incident, course=structs.replace(course, quiet_from=seen))
+    return incident if course is UNSET else replace(incident, course=replace(course, quiet_from=seen))
 
 
 def is_quiet(incident: Incident, seen: int) -> bool:

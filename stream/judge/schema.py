@@ -13,10 +13,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 from typing import Final, NamedTuple
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from driftline.detectors.decision.battery import Column
 from driftline.detectors.statistics.categorical import rate_evidence
@@ -84,8 +87,7 @@ class Unread(NamedTuple):
 ALL_READ: Final = Unread()
 
 
-@dataclass(frozen=True, slots=True)
-class SchemaState:
+class SchemaState(Struct, frozen=True):
     """What is remembered of a topic. Times are of ticks, epoch ms.
 
     begun: the first tick. at: the last one. usual: counts before `since`. recent: counts from there on, where the share

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from driftline.detectors.arrays import IntArray
 from driftline.detectors.decision.delays import Delays
@@ -28,8 +30,7 @@ BUCKETS = 4
 FOREVER: Final = 1 << 62
 
 
-@dataclass(frozen=True, slots=True)
-class ModelState:
+class ModelState(Struct, frozen=True):
     """All that is remembered of a model between panes.
 
     consumed: per partition of each topic, the end of the last pane judged. sample: the model's first events,
@@ -134,8 +135,7 @@ class ModelState:
         return replace(self, incidents=seen.incidents, clock=seen.clock, tracks={**others, track: own})
 
 
-@dataclass(frozen=True, slots=True)
-class TrackState:
+class TrackState(Struct, frozen=True):
     """What is remembered of one version of a model that is judged by itself; see `ModelState`."""
 
     sample: tuple[Event, ...] = ()
@@ -150,8 +150,7 @@ class TrackState:
         return replace(self, judge=judge, outcomes=outcomes)
 
 
-@dataclass(frozen=True, slots=True)
-class TrafficState:
+class TrafficState(Struct, frozen=True):
     """What is remembered of how many events a model has.
 
     begin: slot before which no window begins, the end of the last incident. closed: slots [first, end) of that, which
@@ -173,8 +172,7 @@ class TrafficState:
         return (self.closed, *((each.start, FOREVER) for each in drifts), *late)
 
 
-@dataclass(frozen=True, slots=True)
-class JudgeState:
+class JudgeState(Struct, frozen=True):
     """What the judge remembers of one model: its history in the layout of one baseline.
 
     baseline: the baseline's content hash. signals: its signals. portable: whether these are stored with the history, so
@@ -205,6 +203,11 @@ class JudgeState:
         return self.seen + (self.pending.content.n if self.pending else 0)
 
     @property
+    def panes(self) -> list[Pane[Sketch]]:
+        """All of its panes, oldest first."""
+        return [*self.history, *([self.pending] if self.pending else [])]
+
+    @property
     def newest(self) -> list[Pane[Sketch]]:
         """The newest of its panes; none before the first."""
-        return [*self.history, *([self.pending] if self.pending else [])][-1:]
+        return self.panes[-1:]

@@ -14,12 +14,14 @@ with each baseline, and the era its layout. Whoever draws them shows the signals
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, product
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from driftline.detectors.outcomes.table import OutcomeTable
 from driftline.detectors.summaries.coarse import Coarsening
@@ -146,8 +148,7 @@ class Stretch(NamedTuple):
     content: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Timeline:
+class Timeline(Struct, frozen=True):
     """What is kept of it in memory.
 
     hours: the open ones, rising. day: that of the hours that were closed last. unstored: what was closed, and the

@@ -14,12 +14,13 @@ Too many predictions are sampled by the bits of their keys, their labels alike.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add, is_
-from typing import Any, Generic, NamedTuple, Self, TypeVar
+from typing import Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from driftline.detectors.arrays import BoolArray, IntArray
 from driftline.detectors.outcomes.table import OutcomeTable
@@ -79,8 +80,7 @@ class Counts(NamedTuple):
         return self._replace(**{name: getattr(self, name) + n for name, n in more.items()})
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Part(Generic[H]):
+class Part(Struct, Generic[H], frozen=True, eq=False):
     """Halves of one or more panes, the unit that is stored. runs: of each pane, its run and how many rows it has."""
 
     number: int
@@ -111,8 +111,7 @@ class Part(Generic[H]):
         return type(self).of(self.number, runs, self.half.take(kept))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Halves(Generic[H]):
+class Halves(Struct, Generic[H], frozen=True, eq=False):
     """Halves of one kind. parts: by their numbers, which rise. number: of the next part. index: of their rows."""
 
     parts: tuple[Part[H], ...] = ()
@@ -180,8 +179,7 @@ class Halves(Generic[H]):
         return sum(column.nbytes for part in self.parts for column in part.half.columns)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Waiting:
+class Waiting(Struct, frozen=True, eq=False):
     """The halves of a model. stubs: by track.
 
     closed: the time, epoch ms, before which all slots are closed. settled: that before which the labels without a
@@ -199,7 +197,7 @@ class Waiting:
 
     def expect(self, track: str, stubs: Stubs, run: Range, bounds: Bounds) -> Waiting:
         """What is remembered with the predictions of a track in a pane."""
-        stubs = stubs.take(_is_sampled(stubs.keys, self.halvings))
+        stubs = _sample(stubs, self.halvings)
         own, counts = self.stubs.get(track, Halves()), self.counts
         if (overdue := stubs.ts < self.closed).any():
             places, found = own.index.find(stubs.keys[overdue])
@@ -211,7 +209,7 @@ class Waiting:
 
     def learn(self, labels: LabelHalves, run: Range, bounds: Bounds) -> Waiting:
         """What is remembered with the labels of a pane."""
-        labels = labels.take(_is_sampled(labels.keys, self.halvings))
+        labels = _sample(labels, self.halvings)
         known, late = self._known(labels.keys, labels.ts, bounds)
         unmatched = int(((labels.ts < self.settled) & ~known).sum())
         counts = self.counts.plus(late=late, unmatched=unmatched)
@@ -331,6 +329,11 @@ def _are_doubled(places: IntArray, ts: IntArray, bounds: Bounds) -> BoolArray:
     return doubled
 
 
-def _is_sampled(keys: Keys, halvings: int) -> Any:
-    """Whether each key (n,) begins with as many bits that are 0."""
-    return keys >> np.uint64(KEY_BITS - halvings) == 0 if halvings else np.ones(len(keys), bool)
+def _sample(half: H, halvings: int) -> H:
+    """The rows whose keys begin with as many bits that are 0."""
+    return half.take(_is_sampled(half.keys, halvings)) if halvings else half
+
+
+def _is_sampled(keys: Keys, halvings: int) -> BoolArray:
+    """Whether each key (n,) begins with as many bits that are 0, at least one."""
+    return np.asarray(keys >> np.uint64(KEY_BITS - halvings) == 0)

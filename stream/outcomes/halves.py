@@ -6,11 +6,11 @@ Neither depends on a baseline: what is a class, and of which code, is decided wh
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct, structs
 
 from driftline.detectors.arrays import FloatArray, IntArray
 from driftline.detectors.summaries.codes import shortened
@@ -25,7 +25,7 @@ Values = FloatArray | npt.NDArray[np.object_]
 _FIELDS = Field("prediction", numeric=False, whole=True), Field("score", numeric=True)
 
 
-class Half:
+class Half(Struct, frozen=True, eq=False):
     """Rows (n,) as arrays of one length; keys and ts, epoch ms, are among them."""
 
     keys: Keys
@@ -38,9 +38,9 @@ class Half:
         return type(self)(*(np.concatenate(pair) for pair in zip(self.columns, newer.columns, strict=True)))
 
     @property
-    def columns(self) -> list[npt.NDArray[Any]]:
+    def columns(self) -> tuple[npt.NDArray[Any], ...]:
         """The arrays, in the order of the fields."""
-        return [getattr(self, each.name) for each in fields(cast(Any, self))]
+        return structs.astuple(self)
 
     @property
     def indexed(self) -> tuple[npt.NDArray[Any], ...]:
@@ -56,12 +56,9 @@ class Half:
         return all(a.dtype == b.dtype for a, b in zip(self.columns, newer.columns, strict=True))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Stubs(Half):
+class Stubs(Half, frozen=True, eq=False):
     """n predictions. prediction: as the baseline that counted them reads it. score: NaN where there is none."""
 
-    keys: Keys
-    ts: IntArray
     prediction: Values
     score: FloatArray
 
@@ -76,12 +73,9 @@ class Stubs(Half):
         return cls.of(tabulate(_FIELDS, list(enumerate(events))), _FIELDS)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class LabelHalves(Half):
+class LabelHalves(Half, frozen=True, eq=False):
     """n labels. ts: when each became known. label: texts."""
 
-    keys: Keys
-    ts: IntArray
     label: npt.NDArray[np.object_]
 
     @property

@@ -21,12 +21,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from heapq import nlargest
 from itertools import chain
 from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
+from msgspec.structs import replace
 
 from driftline.detectors.arrays import IntArray
 from driftline.stream.panes.pane import SLOT_MS, Pane, Range, Run
@@ -77,12 +78,15 @@ class Sizes(NamedTuple):
 
     def since(self, offset: int) -> int:
         """Bytes from an offset to the end of the chunk."""
-        return int(self.before[-1] - self.before[np.searchsorted(self.offsets, offset)])
+        return int(self.before[-1] - self.before[self.offsets.searchsorted(offset)])
 
     def end_of(self, offset: int, room: int) -> int | None:
         """The offset after the message with which those from `offset` on have `room` bytes; None if none does."""
-        first = int(np.searchsorted(self.offsets, offset))
-        full = max(int(np.searchsorted(self.before, self.before[first] + room)) - 1, first)
+        first = int(self.offsets.searchsorted(offset))
+        needed = self.before[first] + room
+        if needed > self.before[-1]:
+            return None
+        full = max(int(self.before.searchsorted(needed)) - 1, first)
         return int(self.offsets[full]) + 1 if full < len(self.offsets) else None
 
 
@@ -155,10 +159,10 @@ class Cutter:
         seal = bisect_right(self.sealed, self.start)
         if seal < len(self.sealed):
             limit = self.sealed[seal]
-            return (int(np.searchsorted(chunk.offsets, limit)), limit) if end >= limit else None
+            return (int(chunk.offsets.searchsorted(limit)), limit) if end >= limit else None
         limit = self.start + _MAX_OFFSETS * self.rule.events
         limit = min(limit, sizes.end_of(self.start, self.rule.bytes - self._bytes) or limit)
-        stop = int(np.searchsorted(chunk.offsets, limit))
+        stop = int(chunk.offsets.searchsorted(limit))
         slot = self._slot
         if slot is None and first < stop:
             slot = int(chunk.slots[first])
@@ -166,7 +170,7 @@ class Cutter:
         full = chunk.first_full(self._counts, self.rule.events, first, min(later, stop))
         if full is not None:
             boundary = int(chunk.offsets[full]) + 1
-            return int(np.searchsorted(chunk.offsets, boundary)), boundary
+            return int(chunk.offsets.searchsorted(boundary)), boundary
         if later < stop:
             return later, int(chunk.offsets[later])
         return (stop, limit) if end >= limit else None
@@ -189,7 +193,8 @@ def _lower_quartile(times: Sequence[IntArray]) -> int | None:
         return None
     joined = np.concatenate(times)
     rank = (len(joined) - 1) // 4
-    return int(np.partition(joined, rank)[rank])
+    joined.partition(rank)
+    return int(joined[rank])
 
 
 @dataclass
@@ -225,16 +230,16 @@ class _Chunk:
         """Index of the first event in [first, last) that is its model's `events`-th, after the `counts` before it."""
         full = last
         for name, part in self.rows.items() if first < last else ():
-            nth = int(np.searchsorted(part.offsets, self.offsets[first])) + events - counts.get(name, 0) - 1
+            nth = int(part.offsets.searchsorted(self.offsets[first])) + events - counts.get(name, 0) - 1
             if nth < len(part.offsets):
-                full = min(full, int(np.searchsorted(self.offsets, part.offsets[nth])))
+                full = min(full, int(self.offsets.searchsorted(part.offsets[nth])))
         return full if full < last else None
 
     def panes(self, first: int, last: int) -> Iterator[tuple[str, int, Pane[Any]]]:
         """By model, the number of events in [first, last) and their pane, without ranges."""
         bounds = self.offsets[first], self.offsets[last - 1] + 1
         for name, part in self.rows.items():
-            start, stop = (int(each) for each in np.searchsorted(part.offsets, bounds))
+            start, stop = part.offsets.searchsorted(bounds).tolist()
             if start < stop:
                 times = part.times[start:stop]
                 yield (

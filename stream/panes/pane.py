@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+from msgspec import Struct
 
 from driftline.detectors.outcomes.table import OutcomeTable
 from driftline.detectors.summaries.exponential_histogram import Additive
@@ -33,8 +34,7 @@ class Range(NamedTuple):
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Pane(Generic[T]):
+class Pane(Struct, Generic[T], frozen=True):
     """One model's events in one run, or in several runs added up as older + newer.
 
     content: their sketch or, while the model has no baseline, the events themselves. first_ts, last_ts: times of the

@@ -17,6 +17,7 @@ from operator import add
 from typing import Any, Self
 
 import numpy as np
+from msgspec import Struct
 
 from driftline.detectors.arrays import IntArray
 from driftline.detectors.outcomes.table import OutcomeTable
@@ -35,8 +36,7 @@ _BATCH = 64
 _TOGETHER = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(Struct, frozen=True):
     """A model's events in an open run: at most one sketch of counted events, and the columns of the uncounted ones.
 
     When the model's baseline is dropped while the run is open, the events that follow are counted in it all the same.

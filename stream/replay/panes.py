@@ -13,6 +13,8 @@ from functools import cache, partial
 from heapq import merge
 from typing import NamedTuple
 
+from msgspec import structs
+
 from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.given import NO_VERSIONS, Versions, select_watched, select_watched_versions
@@ -93,12 +95,14 @@ def replay_panes(
 def resumed(state: ModelState, offsets: Mapping[int, int]) -> ModelState:
     """A state of which these partitions of the predictions topic go on at other offsets."""
     moved = {Source(each): offset for each, offset in offsets.items() if Source(each) in state.consumed}
-    return replace(state, consumed={**state.consumed, **moved})
+    return structs.replace(state, consumed={**state.consumed, **moved})
 
 
 def _restarted(state: ModelState, topic: str) -> ModelState:
     """A state of which all partitions of a topic, "" for the predictions topic, go on in another log."""
-    return replace(state, consumed={each: 0 if each.topic == topic else at for each, at in state.consumed.items()})
+    return structs.replace(
+        state, consumed={each: 0 if each.topic == topic else at for each, at in state.consumed.items()}
+    )
 
 
 def records_of(logs: Mapping[int, Iterable[LogBatch]]) -> Iterator[PanesRecord]:

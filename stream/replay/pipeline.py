@@ -32,7 +32,7 @@ from driftline.stream.judge.absence import CalendarOf, every_day
 from driftline.stream.judge.dependences import DependenceCache
 from driftline.stream.judge.incidents import Step
 from driftline.stream.judge.monitor import Monitor
-from driftline.stream.judge.schema import SchemaJudge, SchemaState, Unread
+from driftline.stream.judge.schema import ALL_READ, SchemaJudge, SchemaState, Unread
 from driftline.stream.judge.state import FOREVER, ModelState, TrackState
 from driftline.stream.panes.coverage import Coverage, Unwatched, unwatched, without_baseline
 from driftline.stream.panes.cutter import Cutter
@@ -123,10 +123,10 @@ class Pipeline:
     baselines: the given ones, by model. topic: the topic's name in alerts, by default the configured one; without one,
     the log is one of files, whose traffic is not judged. schemas: see `EventReader`. level: format level of the group
     of workers whose alerts it repeats. calendar_of: gives the calendar of a model. versions: the baselines of versions
-    that have their own. states and events: the state and the number of events of every model seen so far. totals: by
-    model and track, the sketch of all events that were sketched. histories: the same by time, and steps: of incidents,
-    each with its model; both for reports, if `keeps_history`. signals: by model, the kind of each signal of its
-    baselines or, without one, the names in the events that it learns from.
+    that have their own. states and events: the state and the number of events of every model seen so far. histories: by
+    model and track, the sketches of its events by time, and steps: of incidents, each with its model; both for reports,
+    if `keeps_history`. signals: by model, the kind of each signal of its baselines or, without one, the names in the
+    events that it learns from.
     """
 
     config: Config
@@ -141,7 +141,6 @@ class Pipeline:
     monitors: dict[str, Monitor] = field(default_factory=dict)
     states: dict[str, ModelState] = field(default_factory=dict)
     events: Counter[str] = field(default_factory=Counter)
-    totals: dict[tuple[str, str], Sketch] = field(default_factory=dict)
     histories: dict[tuple[str, str], History] = field(default_factory=dict)
     steps: list[tuple[str, Step]] = field(default_factory=list)
 
@@ -198,6 +197,11 @@ class Pipeline:
             for model, monitor in self.monitors.items()
             for track, baseline in monitor.baselines(self.states[model]).items()
         }
+
+    def total(self, model: str, track: str) -> Sketch | None:
+        """The sketch of all events of a track that were compared with its baseline; None if there are none."""
+        judge = self.states[model].seen_by(track).judge
+        return None if judge is None else Sketch.total([pane.content for pane in judge.panes])
 
     @property
     def unwatched(self) -> list[Unwatched]:
@@ -261,7 +265,7 @@ class Pipeline:
             self._dependences,
             self.calendar_of(model),
             versions=self.known_versions.get(model, {}),
-            **monitor_settings(self.level),
+            **monitor_settings(self.level) | {"timelines": False},  # they are stored, and nothing is decided by them
         )
         return self.monitors[model]
 
@@ -281,7 +285,7 @@ class Pipeline:
         """joined: up to when slots may close; by default `time`, since all labels are read before."""
         # Files may be samples of what came.
         self.ticks, self.until = time, 0 if self.topic is None else time
-        alerts, unread = list[IncidentAlert](), self._unread(time)
+        alerts, unread = list[IncidentAlert](), self._unread(time) if self.until else ALL_READ
         for model, monitor in sorted(self.monitors.items()):
             until = time if joined is None else joined
             self.states[model], steps = monitor.tick(self.states[model], time, self.until, unread, until)
@@ -303,14 +307,11 @@ class Pipeline:
 
     def _record(self, model: str, pane: Pane[Any]) -> None:
         for track, content in by_track(pane.content).items():
-            if isinstance(content, Sketch):
-                total = self.totals.get((model, track))
-                self.totals[model, track] = content if total is None else total + content
-                if self.keeps_history:
-                    self.histories.setdefault((model, track), History()).add(pane.first_ts, content)
-            else:
+            if not isinstance(content, Sketch):
                 names = (field.name for field in infer_fields(content))
                 self.signals[model] = dict.fromkeys(names, "") | self.signals.get(model, {})
+            elif self.keeps_history:
+                self.histories.setdefault((model, track), History()).add(pane.first_ts, content)
 
     def _add_baseline(self, baseline: Baseline) -> None:
         self.known_baselines[baseline.model] = baseline

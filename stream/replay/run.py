@@ -226,10 +226,10 @@ def _remarks(pipeline: Pipeline) -> Iterator[str]:
     for baseline in given:
         if baseline.model in pipeline.events:
             yield from map(str, small_baseline_remarks(baseline, pipeline.config.for_model(baseline.model)))
-    for (model, track), total in pipeline.totals.items():
-        baseline = pipeline.known_versions[model][track] if track else pipeline.known_baselines[model]
-        yield from map(str, unjudged_outcomes(baseline, pipeline.config.for_model(model)))
-        yield from map(str, unseen_remarks(baseline, total))
+    for (model, track), baseline in pipeline.references.items():
+        if (total := pipeline.total(model, track)) is not None:
+            yield from map(str, unjudged_outcomes(baseline, pipeline.config.for_model(model)))
+            yield from map(str, unseen_remarks(baseline, total))
 
 
 def _runs(pipeline: Pipeline, partition: int, log: Iterable[LogBatch], result: ReplayResult) -> Iterator[Run]:

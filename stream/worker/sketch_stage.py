@@ -24,6 +24,8 @@ from hashlib import sha256
 from operator import attrgetter
 from typing import Any, Self
 
+from msgspec import structs
+
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import decode_baseline
 from driftline.stream.baselines.given import NO_VERSIONS, Versions
@@ -330,7 +332,7 @@ class SketchStage:
         if keeps_events and self._baseline(model) is None and model not in self._versions:
             self._warming_up.add(model)
         log = self.log if self.level >= LOG_IN_PANES else ""
-        pane = pane if self.level >= SLOTS_IN_PANES else replace(pane, slots=())
+        pane = pane if self.level >= SLOTS_IN_PANES else structs.replace(pane, slots=())
         message = PaneMessage.of(model, baseline, self._settings.predictions, pane, previous_end, log, versions)
         return OutgoingRecord(self._settings.panes, model.encode(), message.to_bytes())
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec import structs
+from msgspec.structs import replace
 
 from driftline.detectors.decision.battery import Column
 from driftline.detectors.summaries.codes import Special
@@ -34,7 +33,7 @@ SHORT_NAMES = st.text(alphabet="ab/?\n", max_size=4)
 
 def finding(signal: str = "score", headline: str = "mean 1 → 2") -> Finding:
     ranges = (Range(0, 100, 200), Range(3, 7, 9))
-    change = structs.replace(CHANGE, headline=headline)
+    change = replace(CHANGE, headline=headline)
     return Finding(signal, Column("rate", 0, Special.NAN), True, 40, 1_000, 100, ranges, 20.12345, 17.0, change)
 
 
@@ -164,9 +163,7 @@ def test_an_incident_that_does_not_recover_says_why_it_is_over_with_all_its_sign
 def test_an_alert_has_a_histogram_a_runbook_and_commands() -> None:
     """A picture, a runbook, and the commands that show more; those of a replay would look at the wrong log."""
     histogram = Histogram((1.0, 2.0), (0.5, 0.5, 0.0), (0.0, 0.25, 1.0))
-    drawn = structs.replace(
-        finding(), change=structs.replace(CHANGE, histogram=histogram), against_past=False, since=90_000
-    )
+    drawn = replace(finding(), change=replace(CHANGE, histogram=histogram), against_past=False, since=90_000)
     drift = replace(step(), findings=(drawn,))
     body = data(drift, runbook="https://wiki.example.com/fraud", owner="payments\u202e")
     assert body["owner"] == "payments\u202e"
@@ -191,7 +188,7 @@ def test_an_alert_has_a_histogram_a_runbook_and_commands() -> None:
 
 def test_the_replay_command_includes_the_events_of_the_reference() -> None:
     """Of a learned baseline, and of the past, a replay of the drift alone would know nothing, and see nothing."""
-    of_baseline, of_past = (structs.replace(finding(), against_past=past) for past in (False, True))
+    of_baseline, of_past = (replace(finding(), against_past=past) for past in (False, True))
     whole = "driftline replay kafka://predictions -c driftline.yaml"
 
     def replayed(*news: Finding, **options: Any) -> str:
@@ -223,7 +220,7 @@ def test_an_alert_keeps_its_bounds_whatever_the_names(model: str, signals: list[
 def test_an_alert_of_a_topic_with_many_partitions_fits_into_one_message(partitions: int, carried: int) -> None:
     """Each signal names the offsets of its window in each partition; at 400 of them, 50 signals made 1.1 MB."""
     ranges = tuple(Range(i, 10**10, 10**10 + 9) for i in range(partitions))
-    found = tuple(structs.replace(finding(f"features.signal_{i}"), ranges=ranges) for i in range(60))
+    found = tuple(replace(finding(f"features.signal_{i}"), ranges=ranges) for i in range(60))
     whole = event(replace(step(), findings=found))
     assert [each.signal for each in whole.data.evidence.signals] == [each.signal for each in found[:carried]]
     assert len(encode_alert(whole)) < 10**6
@@ -266,7 +263,7 @@ def test_times_keep_their_milliseconds(ms: int, text: str) -> None:
 
 def test_an_alert_names_the_signals_whose_slopes_are_provisional() -> None:
     known, at_first = finding("score"), finding("features.x")
-    at_first = structs.replace(at_first, change=structs.replace(at_first.change, provisional=True))
+    at_first = replace(at_first, change=replace(at_first.change, provisional=True))
     says = (
         "\nfeatures.x: until 15,000 live events have shown how they depend on each other, 20 count for one, and only "
     )

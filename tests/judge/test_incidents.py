@@ -521,6 +521,6 @@ def test_below_level_3_one_incident_holds_all_that_drifts_in_a_model() -> None:
 
 
 def test_an_incident_of_another_judge_of_the_model_takes_no_drift() -> None:
-    other = replace(incident("accuracy"), scope="outcomes")
+    other = structs.replace(incident("accuracy"), scope="outcomes")
     held, (fired,) = kept().advance({"outcomes": other}, [finding("features.b", 2000)], (), 700, 3000)
     assert (fired.status, [*held]) == (Status.FIRING, ["outcomes", ""])

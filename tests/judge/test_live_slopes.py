@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cache
 
 import msgspec
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import BuildSettings, build_baseline

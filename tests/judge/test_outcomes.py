@@ -14,6 +14,7 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from driftline.detectors.arrays import IntArray
 from driftline.detectors.outcomes.classes import ClassesLayout
@@ -179,7 +180,7 @@ def test_what_is_remembered_of_outcomes_is_stored_in_parts_and_read_again() -> N
         assert state_delta(None, again).write == parts
         assert again.outcomes is not None
         assert [*again.outcomes.history] == [*state_of(pipeline).history]
-        assert not state_delta(state, replace(state, last_seq=99)).write.keys() - {"head"}
+        assert not state_delta(state, structs.replace(state, last_seq=99)).write.keys() - {"head"}
 
 
 def test_a_group_at_level_2_counts_no_outcomes() -> None:

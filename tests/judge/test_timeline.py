@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from driftline.detectors.decision.reference import Reference as PhaseCounts
 from driftline.detectors.summaries.coarse import Coarsening
@@ -245,7 +246,7 @@ def test_coarse_sketches_add_up_and_have_the_quantiles_of_the_reference(data: st
 
 def test_one_event_of_a_wrong_clock_moves_no_pane() -> None:
     slots = (*tuple((10**11 // 1000 + slot, 5) for slot in range(4)), (10**12, 1))
-    state, _ = monitor().judge(ModelState(), replace(pane(0, 10**12, baseline()), slots=slots, last_ts=10**16))
+    state, _ = monitor().judge(ModelState(), structs.replace(pane(0, 10**12, baseline()), slots=slots, last_ts=10**16))
     assert state.judge is not None
     assert state.judge.timeline is not None
     assert state.judge.timeline.span.newest == (10**11 // 1000 + 2) * 10_000 // HOUR_MS

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from driftline.detectors.summaries.shape import Shape
 from driftline.detectors.summaries.sketch import Sketch
@@ -98,7 +99,7 @@ def test_a_rollout_that_mixes_versions_pages_nobody_by_itself(known: tuple[str, 
 def test_a_version_that_stops_at_once_pages_nobody_while_another_takes_its_events() -> None:
     versions = given("4.2", "5.0")
     history = (
-        replace(pane, slots=((pane.first_ts // SLOT_MS, PANE),))
+        structs.replace(pane, slots=((pane.first_ts // SLOT_MS, PANE),))
         for pane in panes(lambda pane: 1.0 if pane >= 45 else 0.5, versions)
     )
     monitor, state, steps = Monitor("fraud", CONFIG, versions=versions), ModelState(), list[Step]()
@@ -111,7 +112,7 @@ def test_a_version_that_stops_at_once_pages_nobody_while_another_takes_its_event
 
 
 def test_one_baseline_for_both_versions_pages_the_same_rollout() -> None:
-    joined = (replace(pane, content=_as_of("4.2", pane)) for pane in panes(gradual, {}))
+    joined = (structs.replace(pane, content=_as_of("4.2", pane)) for pane in panes(gradual, {}))
     steps, _ = play(Monitor("fraud", CONFIG, baseline("4.2")), joined)
     assert steps, "the scores of the versions differ"
 
@@ -135,7 +136,7 @@ def test_versions_that_drift_together_share_one_incident() -> None:
     versions = given("4.2", "5.0")
     older, newer = (panes(lambda _: 0.5, versions, range(30, 60), version) for version in ("4.2", "5.0"))
     both = (
-        replace(old, content=Tracks({"4.2": old.content.parts["4.2"], "5.0": new.content.parts["5.0"]}))
+        structs.replace(old, content=Tracks({"4.2": old.content.parts["4.2"], "5.0": new.content.parts["5.0"]}))
         for old, new in zip(older, newer, strict=True)
     )
     steps, _ = play(Monitor("fraud", CONFIG, versions=versions), both)
@@ -173,7 +174,7 @@ def test_a_version_that_is_no_longer_given_leaves_its_incident_as_unwatched() ->
     versions = given("4.2", "5.0")
     *_, state = play(Monitor("fraud", CONFIG, versions=versions), panes(lambda _: 0.5, versions, range(30, 90)))[1]
     (pane,) = [*panes(lambda _: 0.0, versions)][-1:]
-    pane = replace(pane, ranges=(Range(0, 10**6, 10**6 + PANE),))
+    pane = structs.replace(pane, ranges=(Range(0, 10**6, 10**6 + PANE),))
     others = Monitor("fraud", CONFIG, baseline("5.0"), versions=given("4.2"))
     after, steps = others.judge(state, pane)
     assert [(step.status.value, step.resolution) for step in steps] == [("resolved", "unwatched")]
@@ -237,7 +238,7 @@ def after_panes(
         own = {"4.2": events("4.2", 2, first, PANE - newer), "5.0": events("5.0", 2, first + PANE - newer, newer, 2.0)}
         parts = {version: versions[version].sketch_events(each) for version, each in own.items() if each}
         pane, at = of_tracks(first, parts, PANE), round(10**12 + 1000 * PANE * PANES + after * HOUR)
-        state, steps = monitor.judge(state, replace(pane, first_ts=at, last_ts=at), ticks=at)
+        state, steps = monitor.judge(state, structs.replace(pane, first_ts=at, last_ts=at), ticks=at)
         reported += steps
     return reported
 
@@ -279,7 +280,7 @@ def test_a_model_that_is_trained_anew_every_week_needs_one_new_line() -> None:
     for pane in panes(gradual, both):
         (run,) = pane.ranges
         moved = Range(0, run.start + PANE * PANES, run.end + PANE * PANES)
-        state, more = monitor.judge(state, replace(pane, ranges=(moved,)))
+        state, more = monitor.judge(state, structs.replace(pane, ranges=(moved,)))
         steps += more
     assert steps == []
     assert state.tracks["4.2"].judge.end > states[-1].tracks["4.2"].judge.end > 0  # type: ignore[union-attr]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
+from msgspec import structs
 
 from driftline.detectors.outcomes.table import OutcomeTable
 from driftline.stream.codec.state import restore_state, state_delta
@@ -296,7 +297,7 @@ def test_labels_of_a_history_in_another_order_are_noticed(ran: tuple[Any, Outcom
     rows = state.outcomes.history.rows
     newest = (*rows[0][:-2], rows[0][-1], rows[0][-2])
     history = replace(state.outcomes.history, rows=(newest, *rows[1:]))
-    swapped = replace(state, outcomes=replace(state.outcomes, history=history))
+    swapped = structs.replace(state, outcomes=structs.replace(state.outcomes, history=history))
     states = {**outcome.model_states, "fraud": state_delta(None, swapped).write}
     verdict = verdict_on(config, replace(outcome, model_states=states))
     assert any(each.startswith("outcomes of fraud, ") for each in verdict.mismatches)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from driftline.stream.panes.cutter import Cutter, PaneRule, Sizes
 from driftline.stream.panes.pane import Pane, Range, Run
@@ -274,8 +275,8 @@ def test_panes_of_several_partitions_add_up() -> None:
     new = Pane((3,), 15, 18, (Range(1, 4, 6), Range(2, 9, 12)))
     both = old + new
     assert both == Pane((1, 2, 3), 10, 18, (Range(0, 0, 5), Range(1, 4, 6), Range(2, 7, 12)))
-    assert (replace(old, slots=((1, 2),)) + new).slots == ((1, 2),)
-    assert (replace(old, slots=((1, 2), (5, 1))) + replace(new, slots=((1, 3), (4, 1)))).slots == (
+    assert (structs.replace(old, slots=((1, 2),)) + new).slots == ((1, 2),)
+    assert (structs.replace(old, slots=((1, 2), (5, 1))) + structs.replace(new, slots=((1, 3), (4, 1)))).slots == (
         (1, 5),
         (4, 1),
         (5, 1),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec import UNSET
+from msgspec import UNSET, structs
 from typer.testing import CliRunner
 
 from driftline.stream.baselines.baseline import Baseline
@@ -130,7 +130,7 @@ def kept(stored: Mapping[str, Parts], baselines: Mapping[str, Baseline]) -> dict
             "starts": [judge.reference_start.tolist(), judge.past_start.tolist()],
             "panes": [(each.first_ts, each.last_ts, each.ranges, each.content.counts.tolist()) for each in panes],
             "incidents": {
-                scope: replace(each, course=UNSET)
+                scope: structs.replace(each, course=UNSET)
                 for scope, each in state.incidents.items()
                 if each.phase is not Phase.CLOSED
             },

@@ -11,6 +11,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from driftline.detectors.outcomes.table import OutcomeTable
 from driftline.stream.baselines.outcomes import OutcomeReference
@@ -170,7 +171,7 @@ def test_a_reference_that_its_coding_cannot_have_made_is_refused(pipeline: Pipel
     for blocks in (-reference.blocks, 0 * reference.blocks):
         timeline = timeline_of(pipeline.states["fraud"])
         damaged = OutcomeEra(coding, OutcomeReference(coding, blocks))
-        layouts = stored_timeline(all_parts(replace(timeline, unstored={"layout:0": damaged}))).layouts
+        layouts = stored_timeline(all_parts(structs.replace(timeline, unstored={"layout:0": damaged}))).layouts
         with pytest.raises(FormatError):
             outcome_history(stored._replace(layouts=layouts), "hour", HOUR_MS, config)
 

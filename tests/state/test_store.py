@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.codec.levels import NEWEST
@@ -341,7 +341,7 @@ async def test_moved_positions_are_where_the_next_owners_go_on_and_models_keep_a
     assert (await owner.read_seal(), judge.next_offset) == (Seal(5, ()), 2)
     state = restore_state(await judge.state_parts(MODEL), None)
     assert state.consumed == dict.fromkeys(run.states[-1].consumed, 5)
-    moved = replace(run.states[-1], consumed=state.consumed)
+    moved = structs.replace(run.states[-1], consumed=state.consumed)
     assert state_delta(None, state) == state_delta(None, moved)
     assert [each.message for each in await judge.outbox()] == [AN_ALERT.message]
     await owner.seal(5, 30)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 
-from msgspec.structs import replace as replace_fields
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from driftline.stream.judge.incidents import Incident
@@ -49,6 +48,6 @@ def test_a_cause_that_moves_very_many_signals_does_not_make_as_many_series() -> 
     metrics = IncidentMetrics(registry := CollectorRegistry())
     (drift,) = incident().drifts
     most = incident_metrics._MOST
-    many = tuple(replace_fields(drift, signal=f"features.{i}") for i in range(most + 500))
+    many = tuple(replace(drift, signal=f"features.{i}") for i in range(most + 500))
     metrics.set([("fraud", replace(incident(), drifts=many))])
     assert len(shown(registry, "driftline_signal_drift")) == most
