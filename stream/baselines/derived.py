@@ -83,7 +83,8 @@ def derived_from(facts: Mapping[str, Any], files: Mapping[str, bytes], layout: L
 def signal_hashes(layout: Layout, blocks: IntArray, total: Sketch) -> dict[str, str]:
     """By name, a hash of all that decides how a signal is judged: its codes, and their counts in blocks (P, C).
 
-    Signals with equal hashes in two baselines are judged alike. The range is not part of it, since it decides nothing.
+    Signals with equal hashes in two baselines are judged alike. The range is not part of it, since it says only which
+    values a sketch tells apart; how far is far, the extremes say.
     """
     found = {}
     for s, signal in enumerate(layout.signals):

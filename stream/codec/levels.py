@@ -17,6 +17,7 @@ A reader understands every level up to its own; the level says what a writer may
 |       | the baseline's. Outcomes of events that hold their label, in panes, samples and states, and   |
 |       | their timelines; predictions and labels that wait for each other. Changes that are too small  |
 |       | page nobody, signals share by priority, and those with `guarantee: proven` are judged by bets |
+|       | alone. Values far beyond the range are tested                                                 |
 
 A level says what may be written, and which signals are judged how. It does not keep the thresholds of an earlier
 version: those of signals with phases are the version's own, so that their ks asks for 0.9 to 1.2 nats less at level 2,
@@ -48,7 +49,7 @@ TRACKS: Final = 2
 TIMELINES: Final = 3
 #: The level from which on incidents of drifts are remembered after their end.
 REMEMBERED: Final = 3
-#: The level from which on signals with slopes are judged by them, and single bins are tested.
+#: The level from which on signals with slopes are judged by them, and single bins and far values are tested.
 SLOPES: Final = 3
 #: The level from which on signals are weighed: how much of one must have changed to page, and its share of the pages.
 WEIGHTS: Final = 3

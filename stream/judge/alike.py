@@ -5,7 +5,7 @@ events by half hour of the local week, in `slots`: that is all it takes, as what
 of the phases that its events have. Of signals with slopes alone, all times are one phase. `detectors.decision.likeness`
 has the evidence, `detectors.decision.hazard` the thresholds. ADWIN's test is left out: the past has other phases than
 the window, and its bound takes events for independent. Signals with `guarantee: proven` are judged by neither, but by
-`stream.judge.proven`.
+`stream.judge.proven`. Far values (`detectors.decision.far`) are tested whatever is known of a signal.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from msgspec import structs
 
 from driftline.detectors.arrays import BoolArray, FloatArray, IntArray
 from driftline.detectors.decision.battery import Battery, Column, signal_of, uses_past
+from driftline.detectors.decision.far import Far
 from driftline.detectors.decision.hazard import threshold
 from driftline.detectors.decision.likeness import Likeness, Likenesses
 from driftline.detectors.decision.phases import HALF_HOURS, in_phases
@@ -35,11 +36,13 @@ from driftline.stream.baselines.slopes import Slopes
 from driftline.stream.judge.incidents import Cycle
 from driftline.stream.judge.proven import Proven
 from driftline.stream.judge.weights import Weights
+from driftline.stream.judge.windows import suffix_sums
 from driftline.stream.panes.pane import SLOT_MS, Pane
 
 _SLOTS_OF_HALF_HOUR = 1_800_000 // SLOT_MS
 # Share of the false pages for the rates of codes that the baseline has not seen.
 _RARE = 0.1
+_NONE: IntArray = np.zeros((0, 0), np.int64)
 
 
 class _Group(NamedTuple):
@@ -57,13 +60,14 @@ class _Group(NamedTuple):
 
 @dataclass(frozen=True)
 class Alike:
-    """Judges the signals of a baseline of which some have phases, slopes, or bets.
+    """Judges the signals of a baseline of which some have phases, slopes, bets, or a range.
 
     battery: of all of them. bins: of those whose single bins are tested, and that have the smooth test. proven: those
-    that are judged by bets. These have columns of their own, after those of the battery. weights: by which signals
-    share the false pages. provisional: whether the slopes are, until live events show them. overruled: by signal whose
-    slope live events have overruled, how many times larger theirs is. rare_apart: whether rates of codes that the
-    baseline does not have share a part of the false pages of their own; below format level 3 all tests share alike.
+    that are judged by bets. far: those whose far values are tested. These have columns of their own, after those of the
+    battery. weights: by which signals share the false pages. provisional: whether the slopes are, until live events
+    show them. overruled: by signal whose slope live events have overruled, how many times larger theirs is. rare_apart:
+    whether rates of codes that the baseline does not have share a part of the false pages of their own; below format
+    level 3 all tests share alike.
     """
 
     baseline: Baseline
@@ -73,6 +77,7 @@ class Alike:
     battery: Battery
     weights: Weights
     proven: Proven | None = None
+    far: Far | None = None
     provisional: bool = False
     overruled: Mapping[str, float] = field(default_factory=dict)
     rare_apart: bool = True
@@ -82,7 +87,8 @@ class Alike:
         """The columns of the evidence matrix, in order."""
         own = sorted({**self._steady, **self._cyclic}.items())
         finer = (Column(test, s) for s, each in own for test in each.tests if test in ("bins", "smooth"))
-        return (*self.battery.columns, *finer, *(self.proven.columns if self.proven else ()))
+        far, proven = (each.columns if each else () for each in (self.far, self.proven))
+        return (*self.battery.columns, *finer, *far, *proven)
 
     @cached_property
     def signal_of(self) -> IntArray:
@@ -162,11 +168,17 @@ class Alike:
             row[at] = events * (pane.content.n / events.sum())
         return np.asarray(np.cumsum(halves[::-1], axis=0)[::-1])
 
-    def evidence(self, sums: IntArray, past: Callable[[], IntArray], halves: FloatArray) -> FloatArray:
+    def far_in(self, panes: Sequence[Pane[Sketch]]) -> IntArray:
+        """How many values (w, R) of each signal that is tested for it are far in each suffix of these panes."""
+        return suffix_sums([*self.far.counts([pane.content for pane in panes])]) if self.far else _NONE
+
+    def evidence(
+        self, sums: IntArray, past: Callable[[], IntArray], halves: FloatArray, far: IntArray | None = None
+    ) -> FloatArray:
         """Evidence (w, T) of windows with counts (w, C), and events by half hour (w, 336).
 
         past: gives counts (w, C) before each window, which only signals without phases, slopes or bets are compared
-        with.
+        with. far: far values (w, R); None: there are none.
         """
         evidence = np.zeros((len(sums), len(self.columns)))
         for phases, _, likenesses, codes, columns in self._groups:
@@ -177,6 +189,8 @@ class Alike:
         if self._others is not None:
             battery, codes, columns = self._others
             evidence[:, columns] = battery.evidence(sums[:, codes], battery.baseline, past()[:, codes])
+        if self.far and far is not None:
+            evidence[:, self._of_far] = self.far.evidence(far, self.battery.layout.events(sums)[:, None])
         if self.proven:
             evidence[:, -len(self.proven.columns) :] = self.proven.evidence(sums)
         return evidence
@@ -211,11 +225,20 @@ class Alike:
             each = [*zip(group.likenesses.tests, self._tested[group.columns].tolist(), strict=True)]
             known = {test: threshold(test[0], rest, fresh, 1, test[1]) for test in {*each}}
             thresholds[:, group.columns] = [known[test] for test in each]
+        # They are tested as rates are, of which one is hardly ever seen.
+        far = self._tested[self._of_far].tolist()
+        of_far = {tests: threshold("rate", rest, fresh, 1, tests) for tests in {*far}}
+        thresholds[:, self._of_far] = [of_far[tests] for tests in far]
         if self.proven:
             # Tests that their bets replace have no evidence.
             thresholds[:, np.isin(self.signal_of, [*self._bet_on])] = np.inf
             thresholds[:, -len(self.proven.columns) :] = self.proven.thresholds(rate)
         return thresholds
+
+    @cached_property
+    def _of_far(self) -> IntArray:
+        """The columns of far values."""
+        return np.array([c for c, column in enumerate(self.columns) if column.statistic == "far"], np.int64)
 
     @cached_property
     def _proven(self) -> FloatArray:
@@ -227,13 +250,15 @@ class Alike:
         """Among how many tests (T,) what bets leave of the rate is shared, as each test has it: by weight.
 
         Rates of special codes that the baseline does not have are nearly all there are, and hardly ever alarm by
-        chance. They share a tenth.
+        chance. They share a tenth, and far values with them.
         """
         columns, layout, weights = self.columns, self.battery.layout, self.weights.of[self.signal_of]
         if not self.rare_apart:
             return np.asarray(weights[~np.isin(self.signal_of, [*self._bet_on])].sum() / weights)
         known = np.array([
-            each.special is None or self.battery.baseline[layout.special_column(each.signal, each.special)] > 0
+            each.statistic != "far"
+            if each.special is None
+            else self.battery.baseline[layout.special_column(each.signal, each.special)] > 0
             for each in columns
         ])  # fmt: skip
         worth = self._worth * weights
@@ -244,6 +269,7 @@ class Alike:
     def _worth(self) -> FloatArray:
         """How many tests each column (T,) counts for; none of those that are not made."""
         worth = np.zeros(len(self.columns))
+        worth[self._of_far] = 1
         for group in self._groups:
             worth[group.columns] = group.likenesses.worth
         if self._others is not None:

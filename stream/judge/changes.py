@@ -16,6 +16,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from driftline.detectors.arrays import IntArray
 from driftline.detectors.decision.battery import Battery, Column
+from driftline.detectors.decision.far import Far
 from driftline.detectors.statistics.bins import Bins
 from driftline.detectors.statistics.clumps import g_evidence
 from driftline.detectors.statistics.effect_sizes import jensen_shannon, psi, wasserstein
@@ -296,6 +297,8 @@ def _headline(
             return f"×{_short(float(f'{rescaled.factor:.2g}'))} for {100 * rescaled.share:.2g} % of the values"
         if test.statistic == "bins":
             return _moments_headline(old, new, _bin(battery, test.signal, before, after), spreads=False)
+        if test.statistic == "far" and not rescaled:
+            return _far(layout, test.signal, before, after)
         return _moments_headline(old, new, f"shape changed: distance {distance or 0.0:.2f}")
     if signal.ordered:
         return "has numbers, and had none" if new else "has no number any more"
@@ -322,6 +325,15 @@ def _bin(battery: Battery, s: int, before: Sketch, after: Sketch) -> str:
         return f"values above {_short(low)}: {shares}"
     at = f"at {_short(high)}" if _short(low) == _short(high) else f"from {_short(low)} to {_short(high)}"
     return f"values {at}: {shares}"
+
+
+def _far(layout: Layout, s: int, before: Sketch, after: Sketch) -> str:
+    """How many values lie far beyond those that the reference has, and the farthest one."""
+    index, far = layout.numeric.index(s), Far(layout, before)
+    low, high = (float(each) for each in after.extremes[:, index])
+    above = high - before.extremes[1, index] > before.extremes[0, index] - low
+    share = _percent(far.counts([after])[0, layout.ranged.index(s)] / max(after.n, 1))
+    return f"values far beyond the range, {'up' if above else 'down'} to {_short(high if above else low)}: {share}"
 
 
 def _moments_headline(old: Summary, new: Summary, shape: str, *, spreads: bool = True) -> str:

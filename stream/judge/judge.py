@@ -95,7 +95,7 @@ class Judge:
 
     @cached_property
     def alikes(self) -> Alikes:
-        """What judges the signals that have phases, slopes or bets."""
+        """What judges the signals that have phases, slopes, bets or a range."""
         proven = Proven.stated(self.baseline, self.battery, self.weights, self.config) if self.weighs else None
         return Alikes(self.baseline, self.battery, self.by_slope, self.weights, proven)
 
@@ -245,8 +245,8 @@ class Evaluation:
         self.threshold = judge.dependence.threshold(self.n, bound)
         self.alike = tests if isinstance(tests, Alike) else None
         if self.alike:
-            self.halves = self.alike.half_hours(self.panes)
-            self.evidence = self.alike.evidence(self.sums, lambda: self.past, self.halves)
+            self.halves, far = self.alike.half_hours(self.panes), self.alike.far_in(self.panes)
+            self.evidence = self.alike.evidence(self.sums, lambda: self.past, self.halves, far)
             self.threshold = self.alike.thresholds(self.threshold, rate, fresh)
         else:
             reference = self.past if battery.against_past else judge.baseline.total.counts

@@ -20,6 +20,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from driftline.detectors.decision.battery import Battery
+from driftline.detectors.decision.far import Far
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.overruled import overruled_slopes, raised
@@ -70,7 +71,9 @@ class LiveSlopes:
 
 @dataclass(frozen=True)
 class Alikes:
-    """What judges the signals of a baseline that have phases, slopes or bets. by_slope: whether slopes may be used.
+    """What judges the signals of a baseline that have phases, slopes, bets or a range.
+
+    by_slope: whether slopes may be used, and far values be tested.
 
     weights, proven: see `Alike`.
     """
@@ -98,7 +101,7 @@ class Alikes:
         return (live or LiveSlopes()).add(pane, self.baseline) if self.learns else None
 
     def by(self, live: LiveSlopes | None) -> Alike | None:
-        """What judges by what live events have shown; None if no signal has phases, slopes or bets."""
+        """What judges by what live events have shown; None if no signal has phases, slopes, bets or a range."""
         known = live.known if live and self.learns else None
         if live is None or known is None:
             return self._at_first
@@ -126,7 +129,14 @@ class Alikes:
         self, slopes: Slopes | None, *, provisional: bool = False, overruled: Mapping[str, float] | None = None
     ) -> Alike | None:
         cycles, bins = self.baseline.cycles, self.baseline.bins if self.by_slope else None
-        if self.battery.against_past or not (cycles or slopes or self.proven):
+        if self.battery.against_past or not (cycles or slopes or self.proven or self._far):
             return None
-        more = provisional, overruled or {}, self.by_slope
-        return Alike(self.baseline, cycles, slopes, bins, self.battery, self.weights, self.proven, *more)
+        own = self.battery, self.weights, self.proven, self._far
+        return Alike(self.baseline, cycles, slopes, bins, *own, provisional, overruled or {}, self.by_slope)
+
+    @cached_property
+    def _far(self) -> Far | None:
+        """The far values that are tested; None if none are."""
+        bet_on = self.proven.signals if self.proven else frozenset[int]()
+        far = Far(self.baseline.layout, self.baseline.total, bet_on)
+        return far if self.by_slope and far.columns else None
