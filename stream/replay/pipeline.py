@@ -125,7 +125,8 @@ class Pipeline:
     of workers whose alerts it repeats. calendar_of: gives the calendar of a model. versions: the baselines of versions
     that have their own. states and events: the state and the number of events of every model seen so far. histories: by
     model and track, the sketches of its events by time, and steps: of incidents, each with its model; both for reports,
-    if `keeps_history`. signals: by model, the kind of each signal of its baselines or, without one, the names in the
+    if `keeps_history`. keeps_timelines: whether states have timelines of features, as those that workers store; nothing
+    is decided by them. signals: by model, the kind of each signal of its baselines or, without one, the names in the
     events that it learns from.
     """
 
@@ -138,6 +139,7 @@ class Pipeline:
     calendar_of: CalendarOf = every_day
     versions: Versions = field(default_factory=dict)
     keeps_history: bool = False
+    keeps_timelines: bool = True
     monitors: dict[str, Monitor] = field(default_factory=dict)
     states: dict[str, ModelState] = field(default_factory=dict)
     events: Counter[str] = field(default_factory=Counter)
@@ -257,6 +259,8 @@ class Pipeline:
         return alerts
 
     def _new_monitor(self, model: str) -> Monitor:
+        settings = monitor_settings(self.level)
+        settings["timelines"] = settings["timelines"] and self.keeps_timelines
         self.monitors[model] = Monitor(
             model,
             self.config.for_model(model),
@@ -265,7 +269,7 @@ class Pipeline:
             self._dependences,
             self.calendar_of(model),
             versions=self.known_versions.get(model, {}),
-            **monitor_settings(self.level) | {"timelines": False},  # they are stored, and nothing is decided by them
+            **settings,
         )
         return self.monitors[model]
 

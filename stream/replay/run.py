@@ -151,7 +151,7 @@ def replay(
     by_model = {baseline.model: baseline for baseline in baselines}
     result = ReplayResult(rejected=Rejections(config.mapping.event_mapping()))
     pipeline = Pipeline(config, by_model, topic, schemas=schemas, calendar_of=calendar_of, versions=versions)
-    pipeline.keeps_history = keeps_history
+    pipeline.keeps_history, pipeline.keeps_timelines = keeps_history, False
 
     def report(alerts: Iterable[IncidentAlert]) -> None:
         for alert in alerts:
