@@ -183,8 +183,8 @@ def alert(
     status: str, incident: str, sent: int, *signals: str, component: str = MODEL, kind: str = "data-drift"
 ) -> ReceivedAlert:
     found = tuple(structs.replace(finding(signal), since=at(sent) - 250) for signal in signals)
-    drifted = replace(step().incident, recovered=found, drifts=())
-    built = event(replace(step(), status=Status(status), incident=drifted, findings=found))
+    drifted = structs.replace(step().incident, recovered=found, drifts=())
+    built = event(structs.replace(step(), status=Status(status), incident=drifted, findings=found))
     data = structs.replace(built.data, incident_id=incident, component=component, kind=kind)
     return ReceivedAlert(data, at(sent), sent)
 

@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
+from dataclasses import fields
 from datetime import date, datetime, timedelta, timezone
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,7 @@ from cloudevents.core.formats.json import JSONFormat
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from msgspec import structs
 
 from driftline.stream.alerts.build import CONTENT_TYPE, encode_alert
 from driftline.stream.alerts.read import key_of, read_complete_alert
@@ -219,7 +220,7 @@ def test_so_do_those_of_models_signals_and_values_with_any_names(model: str, nam
 def test_so_do_those_of_any_step(model: str, signals: list[str], status: Status, alone: bool) -> None:
     drift = step(*signals, status=status)
     if alone:
-        drift = replace(drift, incident=replace(drift.incident, scope=signals[0]))
+        drift = structs.replace(drift, incident=structs.replace(drift.incident, scope=signals[0]))
     assert_alert(message(drift, model))
 
 
