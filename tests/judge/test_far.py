@@ -58,7 +58,7 @@ def test_no_other_test_sees_it_in_a_signal_that_follows_a_season() -> None:
     assert found("season", lambda x: x + 100) == ["far"]
 
 
-def test_a_few_far_values_are_told_as_such() -> None:
+def test_far_values_among_usual_ones_are_named_as_such() -> None:
     judged = Driver(judge_of("season").baseline, CONFIG, pane=250)
     steps = [step for _, step in judged.feed(batch("season", ROWS, 2000, _every_second))]
     assert [(each.test.statistic, each.change.headline) for each in steps[0].findings] == [

@@ -58,7 +58,7 @@ def test_live_events_overrule_a_baseline_whose_rows_were_shuffled() -> None:
     known = live(overruled())
     assert known.blocks == ()
     assert known.overruled is not None
-    # (1 + 0.9) / (1 - 0.9) = 19 of the level, and fewer of the spread and of the cuts, of which the middle one is told.
+    # (1 + 0.9) / (1 - 0.9) = 19 of the level, and fewer of the spread and of the cuts, of which it says the middle one.
     assert 7 <= known.overruled[NAME] <= 20
     judge = Judge(believed(), CONFIG)
     before, after = judge.alikes.by(None), judge.alikes.by(known)
