@@ -18,6 +18,7 @@ import numpy as np
 
 from driftline.detectors.arrays import FloatArray, IntArray
 from driftline.detectors.summaries.codes import MAGNITUDES, Categories, Coder, Grid, Kind, magnitudes
+from driftline.detectors.summaries.groups import group_codes
 from driftline.detectors.summaries.shape import Shape
 from driftline.detectors.summaries.sketch import NO_TAILS, Sketch, Summary
 
@@ -39,6 +40,7 @@ class Signal:
     range: the least and the greatest finite value of an ordered signal in its baseline, beyond which sketches tell
     values apart by their magnitude; None for signals that do not have it.
     whole: categories that are whole numbers are spelt without a fraction, and so must values be: 1.0 is "1".
+    groups_of: the name of the text signal whose values without a category this one counts in groups; None of others.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Signal:
     spread: float = 1.0
     range: tuple[float, float] | None = None
     whole: bool = False
+    groups_of: str | None = None
 
     @property
     def size(self) -> int:
@@ -79,8 +82,15 @@ class Layout(Shape[Signal]):
 
     @cached_property
     def nominal(self) -> tuple[int, ...]:
-        """Signals with text values, in the order of the text columns."""
-        return tuple(s for s, signal in enumerate(self.signals) if not signal.numeric)
+        """Signals with text values of their own, in the order of the text columns."""
+        return tuple(s for s, signal in enumerate(self.signals) if not signal.numeric and signal.groups_of is None)
+
+    @cached_property
+    def groups(self) -> dict[int, int]:
+        """The signal of groups of each text that has one, by its index."""
+        names = {signal.name: s for s, signal in enumerate(self.signals)}
+        named = ((s, signal.groups_of) for s, signal in enumerate(self.signals))
+        return {names[text]: s for s, text in named if text is not None}
 
     @cached_property
     def _scaling(self) -> tuple[FloatArray, FloatArray]:
@@ -100,7 +110,11 @@ class Layout(Shape[Signal]):
         for index, s in enumerate(self.numeric):
             columns[s] = self.columns[s][self.signals[s].coder.encode(values[:, index])]
         for index, s in enumerate(self.nominal):
-            columns[s] = self.columns[s][cast(Categories, self.signals[s].coder).encode(texts[index])]
+            codes = cast(Categories, self.signals[s].coder).encode(texts[index])
+            columns[s] = self.columns[s][codes]
+            if (own := self.groups.get(s)) is not None:
+                groups = group_codes(texts[index], codes, self.signals[s].size, self.signals[own].size - 1)
+                columns[own] = self.columns[own][groups]
         return columns.T
 
     def sketch(self, columns: IntArray, values: FloatArray) -> Sketch:

@@ -216,12 +216,12 @@ class Model:
     def panes(self, events: int) -> Iterator[Pane[Sketch]]:
         """Panes of what follows the baseline."""
         layout = self.baseline.layout
-        # A signal whose first rows are missing comes after the others.
-        places = [int(signal.name[-2:]) for signal in layout.signals]
+        # A signal whose first rows are missing comes after the others, and groups of rare values after all texts.
+        places = [int((signal.groups_of or signal.name)[-2:]) for signal in layout.signals]
         names = _TEXTS.get(self.kind)
         columns_of = layout.encode(np.empty((len(names), 0)), [names] * SIGNALS) if names else None
-        if len(layout.signals) != SIGNALS:
-            raise ValueError(f"the baseline of {self.kind!r} watches {len(layout.signals)} of {SIGNALS} signals")
+        if (watched := len(self.baseline.fields)) != SIGNALS:
+            raise ValueError(f"the baseline of {self.kind!r} watches {watched} of {SIGNALS} signals")
         for first in range(0, events, self.stretch):
             each = self._values(self.stretch)
             if self.shift:
@@ -230,7 +230,7 @@ class Model:
             if columns_of is None:
                 columns, numbers = layout.encode(each, []), each
             else:
-                columns, numbers = columns_of[each.astype(np.int64), np.arange(SIGNALS)], np.empty((len(each), 0))
+                columns, numbers = columns_of[each.astype(np.int64), np.arange(len(places))], np.empty((len(each), 0))
             for at in range(0, min(self.stretch, events - first), self.pane):
                 part, offset = slice(at, at + self.pane), first + at
                 yield _pane(layout.sketch(columns[part], numbers[part]), offset, self.rows)

@@ -44,6 +44,7 @@ def accept(
             f"{len(events):,} events since then, and {parent.total.n:,} are needed, as many as the baseline has: wait "
             "for more, or build another one of fewer with `driftline baseline build`"
         )
+    signals = _with_groups(parent, signals)
     newest = sorted(events, key=lambda event: event.ts)[-parent.total.n :]
     settings = BuildSettings(
         bins=_bins(parent),
@@ -53,7 +54,7 @@ def accept(
         timezone=timezone,
     )
     now = build_baseline(newest, {"model": parent.model}, settings)
-    if lost := sorted(set(signals) - now.names):
+    if lost := sorted(_texts(parent, signals) - now.names):
         raise BaselineError(
             f"{', '.join(lost)} has no value that could be watched in these events: exclude it with `signals.exclude`"
         )
@@ -62,10 +63,23 @@ def accept(
     return _joined(parent, now, {**parent.about, "accepted": accepted}).with_derived()
 
 
+def _with_groups(parent: Baseline, signals: Collection[str]) -> frozenset[str]:
+    """These signals, with the groups of texts and the texts of groups: which values are rare depends on the text."""
+    texts = _texts(parent, signals)
+    return frozenset(each.name for each in parent.layout.signals if (each.groups_of or each.name) in texts)
+
+
+def _texts(parent: Baseline, signals: Collection[str]) -> frozenset[str]:
+    """These signals, of groups that of the text: it may have no rare values any more."""
+    return frozenset(each.groups_of or each.name for each in parent.layout.signals if each.name in signals)
+
+
 def _joined(parent: Baseline, now: Baseline, about: Mapping[str, Any]) -> Baseline:
     """The parent with all signals of another baseline in the place of its own."""
     sources = [parent, now]
     which = {each.name: (int(each.name in now.names), each) for each in parent.layout.signals}
+    gone = {each.name for each in parent.layout.signals if each.groups_of in now.names} - now.names
+    which = {name: each for name, each in which.items() if name not in gone}
     which |= {each.name: (1, each) for each in now.layout.signals}
     layout = Layout.of([signal for _, signal in which.values()])
     origin = [which[each.name][0] for each in layout.signals]
@@ -78,9 +92,10 @@ def _joined(parent: Baseline, now: Baseline, about: Mapping[str, Any]) -> Baseli
         blocks[:, layout.columns[s]] = read[source][:, columns]
     figures = [(sources[origin[s]], sources[origin[s]].layout.numeric.index(at[s])) for s in layout.numeric]
     total = Sketch(parent.total.n, counts, _picked(figures, "sums"), _picked(figures, "extremes"))
-    cycles = _cycles(parent, now)
-    bins = joined([parent.bins and parent.bins.select(parent.names - now.names), now.bins])
-    slopes, built = _slopes(parent, now), Baseline.of(layout, blocks, total, about)
+    others = parent.names - now.names - gone
+    cycles, slopes = _cycles(parent, now, others), _slopes(parent, now, others)
+    bins = joined([parent.bins and parent.bins.select(others), now.bins])
+    built = Baseline.of(layout, blocks, total, about)
     # What is usual of a signal with phases was measured by these.
     keeps_phases = cycles is None or now.cycles is None or cycles.timezone == now.cycles.timezone
     known = [(sources[source].usual, old) for source, old in zip(origin, at, strict=True)]
@@ -95,17 +110,17 @@ def _picked(figures: Sequence[tuple[Baseline, int]], name: str) -> Any:
     return np.stack(columns, axis=1) if columns else np.zeros((2, 0))
 
 
-def _cycles(parent: Baseline, now: Baseline) -> Cycles | None:
-    """What both expect by phase; where zones differ, what the parent alone does."""
-    own = parent.cycles.select(parent.names - now.names) if parent.cycles else None
+def _cycles(parent: Baseline, now: Baseline, others: Collection[str]) -> Cycles | None:
+    """What both expect by phase, the parent of the `others`; where zones differ, what the parent alone does."""
+    own = parent.cycles.select(others) if parent.cycles else None
     if own is None or now.cycles is None:
         return own or now.cycles
     return replace(own, signals=(*own.signals, *now.cycles.signals)) if own.timezone == now.cycles.timezone else own
 
 
-def _slopes(parent: Baseline, now: Baseline) -> Slopes | None:
-    """The slopes of both, which are known from as many blocks, since both have as many events."""
-    own = parent.slopes.select(parent.names - now.names) if parent.slopes else None
+def _slopes(parent: Baseline, now: Baseline, others: Collection[str]) -> Slopes | None:
+    """The slopes of both, the parent's of the `others`; known from as many blocks, since both have as many events."""
+    own = parent.slopes.select(others) if parent.slopes else None
     if own is None or now.slopes is None:
         return own or now.slopes
     return replace(own, runs={**own.runs, **now.slopes.runs})

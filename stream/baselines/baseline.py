@@ -170,7 +170,8 @@ class Baseline:
     @property
     def fields(self) -> tuple[Field, ...]:
         """The fields that the decoder reads from an event, in the order of the layout."""
-        return tuple(Field(signal.name, signal.numeric, signal.is_flag, signal.whole) for signal in self.layout.signals)
+        own = (signal for signal in self.layout.signals if signal.groups_of is None)
+        return tuple(Field(signal.name, signal.numeric, signal.is_flag, signal.whole) for signal in own)
 
     @property
     def signal_kinds(self) -> dict[str, str]:
@@ -178,15 +179,19 @@ class Baseline:
         return dict.fromkeys(self.unwatched, "") | {signal.name: signal.kind.value for signal in self.layout.signals}
 
     def select_signals(self, selects: Callable[[str], bool]) -> Baseline:
-        """This baseline with only the signals whose names `selects` accepts. Raises BaselineError if there is none."""
-        kept = [s for s, signal in enumerate(self.layout.signals) if selects(signal.name)]
+        """This baseline with only the signals whose names `selects` accepts. Raises BaselineError if there is none.
+
+        The groups of a text go with it.
+        """
+        signals = self.layout.signals
+        kept = [s for s, each in enumerate(signals) if selects(each.name) and selects(each.groups_of or each.name)]
         if len(kept) == len(self.layout.signals):
             return self
         if not kept:
             raise BaselineError(
                 f"`signals` selects none of the signals in the baseline of {self.model!r}; check its globs"
             )
-        dropped = {signal.name: Why.EXCLUDED for signal in self.layout.signals if not selects(signal.name)}
+        dropped = {signal.name: Why.EXCLUDED for s, signal in enumerate(signals) if s not in kept}
         layout = Layout(tuple(self.layout.signals[s] for s in kept))
         columns = np.flatnonzero(np.isin(self.layout.signal_of_column, kept))
         numeric = [index for index, s in enumerate(self.layout.numeric) if s in kept]
@@ -216,8 +221,9 @@ class Baseline:
         codes = self.layout.encode(columns.numeric, columns.texts)
         names = {signal.name: s for s, signal in enumerate(self.layout.signals)}
         for defect in columns.defects:
-            if (s := names.get(defect.signal)) is not None:  # the label is no signal
-                codes[defect.row, s] = self.layout.special_column(s, defect.code)
+            s = names.get(defect.signal)  # the label is no signal
+            for each in () if s is None else (s, self.layout.groups.get(s, s)):
+                codes[defect.row, each] = self.layout.special_column(each, defect.code)
         return codes
 
     def sketch(self, columns: Columns) -> Sketch:

@@ -12,10 +12,19 @@ import numpy as np
 
 from driftline.detectors.arrays import FloatArray
 from driftline.detectors.summaries.codes import BINS, MAX_DISTINCT, Categories, Grid, Kind, quantiles
+from driftline.detectors.summaries.groups import group_categories
 from driftline.detectors.summaries.layout import Layout, Signal
 from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.bins import dispersions_of
-from driftline.stream.baselines.categories import categories_of, commonest, counted, is_open, stand_ins
+from driftline.stream.baselines.categories import (
+    GROUPS,
+    categories_of,
+    commonest,
+    counted,
+    is_grouped,
+    is_open,
+    stand_ins,
+)
 from driftline.stream.baselines.cycles import cycles_of
 from driftline.stream.baselines.encoding import DTYPES
 from driftline.stream.baselines.file import FORMAT_VERSION, MAX_MEMBER_BYTES
@@ -33,6 +42,8 @@ _FEWEST_BLOCKS = 16
 # Bytes of a .npy file before its numbers.
 _HEAD_BYTES = 128
 _BOOLEAN = (FALSE, TRUE)
+# What the name of a text is followed by in that of its groups.
+_RARE = " (rare)"
 
 
 def _anything(name: str) -> bool:  # noqa: ARG001 # the signature of a selection
@@ -46,9 +57,9 @@ class BuildSettings:
     bins, max_distinct: see `Grid.fit`. ordered: the events' times are those of the traffic, so that blocks of them show
     how it varies; otherwise there is one block. kinds: by signal name, overriding the inferred kind. selects: whether
     to keep a signal, by name. most: signals at most, those of the names with values in most events. format_version: of
-    the file that can hold the baseline, see `file`; with 1, its signals have no range and no
-    phases, and workers of earlier versions read it. timezone: in which its days and weeks are; without one,
-    it has no phases. apart: whether categories of texts with many values are chosen on other rows than are counted.
+    the file that can hold the baseline, see `file`: below 3, rare values have no groups; with 1, signals have no range
+    and no phases, either. timezone: in which its days and weeks are; without one, it has no phases. apart: whether
+    categories of texts with many values are chosen on other rows than are counted.
     """
 
     bins: int = BINS
@@ -115,10 +126,10 @@ def build_baseline(
 
 
 def _chosen_apart(layout: Layout, columns: Columns, settings: BuildSettings) -> list[int]:
-    """The signals whose categories were chosen on rows that are not counted, by their index."""
-    texts = [s for s, signal in enumerate(layout.signals) if not signal.numeric]
-    each = zip(texts, columns.texts, strict=True) if settings.apart else ()
-    return [s for s, values in each if layout.signals[s].kind is Kind.CATEGORICAL and is_open(values)]
+    """The signals whose categories were chosen on rows that are not counted, and their groups, by their index."""
+    each = zip(layout.nominal, columns.texts, strict=True) if settings.apart else ()
+    found = [s for s, values in each if layout.signals[s].kind is Kind.CATEGORICAL and is_open(values)]
+    return [*found, *(layout.groups[s] for s in found if s in layout.groups)]
 
 
 def _blocks(layout: Layout, wanted: int) -> int:
@@ -163,10 +174,24 @@ def _fields(found: Sequence[Field], settings: BuildSettings) -> list[Field]:
 
 def _fit(columns: Columns, fields: Sequence[Field], settings: BuildSettings) -> list[Signal]:
     numeric, texts = ([each.name for each in fields if each.numeric is wanted] for wanted in (True, False))
+    found = [_fit_text(name, values, settings) for name, values in zip(texts, columns.texts, strict=True)]
+    grouped = zip(found, columns.texts, strict=True) if settings.apart and settings.format_version > 2 else ()
     return [
         *(_fit_numeric(name, values, settings) for name, values in zip(numeric, columns.numeric.T, strict=True)),
-        *(_fit_text(name, values, settings) for name, values in zip(texts, columns.texts, strict=True)),
+        *found,
+        *(_groups_of(each.name) for each, values in grouped if _has_groups(each, values, fields, settings)),
     ]
+
+
+def _has_groups(text: Signal, values: Sequence[str | None], fields: Sequence[Field], settings: BuildSettings) -> bool:
+    """Whether the rare values of a text are counted in groups: unless a field of the events has their name."""
+    name = text.name + _RARE
+    wanted = text.kind is Kind.CATEGORICAL and settings.selects(name) and name not in {each.name for each in fields}
+    return wanted and is_grouped(values)
+
+
+def _groups_of(text: str) -> Signal:
+    return Signal(text + _RARE, Kind.CATEGORICAL, group_categories(GROUPS), numeric=False, groups_of=text)
 
 
 def _fit_numeric(name: str, values: FloatArray, settings: BuildSettings) -> Signal:

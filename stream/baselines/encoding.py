@@ -36,7 +36,8 @@ def signal_to_json(signal: Signal) -> dict[str, Any]:
     plain = {"name": signal.name, "kind": signal.kind.value, "numeric": signal.numeric}
     lies = {} if signal.range is None else {"range": list(signal.range)}
     spelt = {"whole": True} if signal.whole else {}
-    return {**plain, "center": signal.center, "spread": signal.spread, **values, **lies, **spelt}
+    grouped = {} if signal.groups_of is None else {"groups_of": signal.groups_of}
+    return {**plain, "center": signal.center, "spread": signal.spread, **values, **lies, **spelt, **grouped}
 
 
 def signal_from_json(plain: Mapping[str, Any]) -> Signal:
@@ -44,8 +45,17 @@ def signal_from_json(plain: Mapping[str, Any]) -> Signal:
     coder: Coder = Grid(np.array(plain["cuts"], float)) if "cuts" in plain else Categories(tuple(plain["categories"]))
     center, spread = float(plain["center"]), float(plain["spread"])
     ends = _range(*plain["range"]) if "range" in plain else None
-    whole = bool(plain.get("whole", False))
-    return Signal(str(plain["name"]), Kind(plain["kind"]), coder, bool(plain["numeric"]), center, spread, ends, whole)
+    return Signal(
+        str(plain["name"]),
+        Kind(plain["kind"]),
+        coder,
+        bool(plain["numeric"]),
+        center,
+        spread,
+        range=ends,
+        whole=bool(plain.get("whole", False)),
+        groups_of=str(plain["groups_of"]) if "groups_of" in plain else None,
+    )
 
 
 def _range(low: float, high: float) -> tuple[float, float]:

@@ -13,8 +13,9 @@
     usual.npy       how different its stretches are from the rest of it: `stream.baselines.usual`
     outcomes.npy    tables of outcomes of time-ordered blocks of rows with labels: `stream.baselines.outcomes`
 
-This is format 2. Format 1 has the signals in the manifest and blocks, sums and extremes alone. A baseline that it can
-hold is written in it, so that earlier versions read it.
+This is format 3. Format 2 has no signals of groups; it is the same else. Format 1 has the signals in the manifest and
+blocks, sums and extremes alone. A baseline is written in the least format that can hold it, so that earlier versions
+read it.
 
 Arrays are read without pickle. Blocks are read by those who need them, and checked then against the content hash, which
 covers signals and arrays; a hash of the rest is checked at once, so that nothing is used of a damaged file. Works on
@@ -59,7 +60,7 @@ from driftline.stream.baselines.rates import RATES_FILE, rates_facts, rates_file
 from driftline.stream.baselines.slopes import SLOPES_FILE, slopes_from
 from driftline.stream.baselines.usual import USUAL_FILE, usual_from
 
-FORMAT, FORMAT_VERSION = "driftline-baseline", 2
+FORMAT, FORMAT_VERSION = "driftline-baseline", 3
 #: Enough for 256 blocks of 100,000 columns. An archive whose member claims more is refused before it is unpacked.
 MAX_MEMBER_BYTES = 128 << 20
 # What the summary hash covers beside the content hash.
@@ -101,6 +102,8 @@ def encode_baseline(baseline: Baseline) -> bytes:
 
 def _format(baseline: Baseline) -> int:
     """The least version of the format that holds all of a baseline."""
+    if baseline.layout.groups:
+        return 3
     later = any(signal.range is not None or signal.whole for signal in baseline.layout.signals)
     judged = (baseline.derived, baseline.rates, baseline.cycles, baseline.slopes, baseline.bins)
     parts = (*judged, baseline.usual, baseline.outcomes)
@@ -118,7 +121,7 @@ def _first_members(baseline: Baseline) -> dict[str, bytes]:
 
 
 def _members(baseline: Baseline) -> dict[str, bytes]:
-    """The members of a file of format 2."""
+    """The members of a file of format 2 or 3."""
     total, derived, cycles, slopes = baseline.total, baseline.derived, baseline.cycles, baseline.slopes
     blocks = baseline.blocks if baseline.read_blocks else None
     rates = {} if baseline.rates is None else {RATES_FILE: rates_file(baseline.rates)}
@@ -189,7 +192,7 @@ def _decode_first(content: bytes, facts: Mapping[str, Any]) -> Baseline:
 
 
 def _decode(content: bytes, facts: Mapping[str, Any], members: Mapping[str, bytes]) -> Baseline:
-    """The baseline in a file of format 2, whose blocks are not read yet."""
+    """The baseline in a file of format 2 or 3, whose blocks are not read yet."""
     if facts["summary_hash"] != _summary_hash(facts["content_hash"], members):
         raise _damaged("the content does not match summary_hash")
     layout = _layout(json.loads(members["signals.json"]))
@@ -228,7 +231,13 @@ def _assemble(layout: Layout, counts: IntArray, members: Mapping[str, bytes], fa
 
 
 def _layout(signals: Iterable[Mapping[str, Any]]) -> Layout:
-    return Layout(tuple(map(signal_from_json, signals)))
+    layout = Layout(tuple(map(signal_from_json, signals)))
+    texts = {layout.signals[s].name for s in layout.nominal}
+    grouped = [each for each in layout.signals if each.groups_of is not None]
+    fit = all(each.groups_of in texts and not each.numeric and not each.ordered and each.size > 1 for each in grouped)
+    if not fit or len({each.groups_of for each in grouped}) < len(grouped):
+        raise ValueError("signals of groups do not match those of their texts")
+    return layout
 
 
 def _read_blocks(content: bytes, baseline: Baseline) -> IntArray:

@@ -24,7 +24,7 @@ def never_seen(baseline: Baseline, live: Sketch) -> list[str]:
     for s, signal in enumerate(layout.signals):
         missing = layout.special_column(s, Special.MISSING)
         expected = live.n * (1 - total.counts[missing] / max(total.n, 1))
-        if live.counts[missing] == live.n and expected >= _EXPECTED:
+        if live.counts[missing] == live.n and expected >= _EXPECTED and signal.groups_of is None:
             absent.append(signal.name)
     return absent
 

@@ -105,7 +105,7 @@ Format = Annotated[
         "--format",
         min=1,
         max=FORMAT_VERSION,
-        help="Version of the file's format; workers of earlier versions of Driftline read 1 only.",
+        help="Version of the file's format; workers of earlier versions of Driftline read 1, or 1 and 2, only.",
     ),
 ]
 

@@ -17,7 +17,8 @@ A reader understands every level up to its own; the level says what a writer may
 |       | the baseline's. Outcomes of events that hold their label, in panes, samples and states, and   |
 |       | their timelines; predictions and labels that wait for each other. Changes that are too small  |
 |       | page nobody, signals share by priority, and those with `guarantee: proven` are judged by bets |
-|       | alone. Values far beyond the range are tested                                                 |
+|       | alone. Values far beyond the range are tested. Learned baselines of format 3, which count the  |
+|       | rare values of texts in groups                                                                |
 
 A level says what may be written, and which signals are judged how. It does not keep the thresholds of an earlier
 version: those of signals with phases are the version's own, so that their ks asks for 0.9 to 1.2 nats less at level 2,

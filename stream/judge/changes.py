@@ -356,8 +356,17 @@ def _moments_headline(old: Summary, new: Summary, shape: str, *, spreads: bool =
 
 def _category_headline(layout: Layout, s: int, before: Sketch, after: Sketch) -> str:
     old, new = (_codes(layout, each.counts, s) / max(each.n, 1) for each in (before, after))
-    most = int(np.argmax(np.abs(new - old)[: layout.sizes[s]]))
-    return f"{_short(_values(layout.signals[s].coder)[most])} {_percent(old[most])} → {_percent(new[most])}"
+    grouped = layout.signals[s].groups_of is not None
+    most = moved_group(layout, s, before, after) if grouped else int(np.argmax(np.abs(new - old)[: layout.sizes[s]]))
+    value = _short(_values(layout.signals[s].coder)[most])
+    what = f"values of {value}, which the baseline has only together:" if grouped and most else value
+    return f"{what} {_percent(old[most])} → {_percent(new[most])}"
+
+
+def moved_group(layout: Layout, s: int, before: Sketch, after: Sketch) -> int:
+    """The code of a signal of groups whose share has changed most surely; 0 for all known values."""
+    old, new = (each.counts[layout.columns[s][: layout.sizes[s]]] for each in (before, after))
+    return int(np.argmax(g_evidence(new, after.n, old, before.n)))
 
 
 def _values(coder: object) -> tuple[str | float, ...]:

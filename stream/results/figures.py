@@ -11,7 +11,7 @@ from driftline.detectors.summaries.codes import Categories, Grid, Special
 from driftline.detectors.summaries.distribution import distribution
 from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
-from driftline.stream.judge.changes import BROKEN, SPECIAL_WORDS
+from driftline.stream.judge.changes import BROKEN, SPECIAL_WORDS, moved_group
 
 # A share that has changed by this much says more of a numeric signal than its median: a median of nine values in ten
 # hardly moves when every third one is lost.
@@ -104,6 +104,8 @@ def _category(layout: Layout, s: int, before: Sketch, after: Sketch) -> Figure:
     old, new = (each.counts[columns] / max(each.n, 1) for each in (before, after))
     # Of two that change alike, as of two categories in all, the one that became more common; of none, the commonest.
     most = int(np.lexsort((old, np.round(new - old, 9), np.round(np.abs(new - old), 9)))[-1])
+    if layout.signals[s].groups_of is not None:
+        most = moved_group(layout, s, before, after)
     if most == len(columns) - 1 or not isinstance(coder, Categories):
         return _special(layout, s, Special.UNSEEN, before, after)
     value = str(coder.values[most])

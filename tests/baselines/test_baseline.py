@@ -469,8 +469,8 @@ def test_a_block_without_an_event_is_refused_though_its_content_hash_is_right() 
 
 
 def test_a_newer_file_is_refused_and_advises_an_upgrade() -> None:
-    with pytest.raises(BaselineError, match="format 3 is newer than 2, the one this Driftline reads; upgrade"):
-        decode_baseline(with_manifest(format_version=3))
+    with pytest.raises(BaselineError, match="format 4 is newer than 3, the one this Driftline reads; upgrade"):
+        decode_baseline(with_manifest(format_version=4))
 
 
 def test_a_zip_of_something_else_is_refused() -> None:
