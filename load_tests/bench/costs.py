@@ -8,6 +8,7 @@ level do.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 import time
 import tracemalloc
@@ -19,6 +20,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from driftline.detectors.summaries.exponential_histogram import ExponentialHistogram
+from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import decode_baseline, encode_baseline
 from driftline.stream.codec.levels import monitor_settings
@@ -118,12 +120,23 @@ def by_partitions(partitions: int, features: int = 20) -> Row:
 
 
 def remembering(baseline: Baseline, events: int) -> JudgeState:
-    """A judge's state after `events` events without drift: one pane, repeated."""
-    state, pane = Judge(baseline, Config().defaults).start(), _pane(baseline)
+    """A judge's state after `events` events without drift, drawn from the shares that the baseline has."""
+    state, pane, rng = Judge(baseline, Config().defaults).start(), _pane(baseline), np.random.default_rng(0)
     history = state.history
     for first in range(0, events // PANE, _TOGETHER):
         history = history.extend([pane] * min(_TOGETHER, events // PANE - first))
-    return replace(state, seen=events, history=history)
+    # The same pane again and again would be a drift by its chance differences.
+    rows = tuple(tuple(_drawn(baseline, each, rng) for each in row) for row in history.rows)
+    return replace(state, seen=events, history=ExponentialHistogram(history.max_buckets, rows))
+
+
+def _drawn(baseline: Baseline, pane: Pane[Sketch], rng: np.random.Generator) -> Pane[Sketch]:
+    """The pane with as many independent events of the baseline's shares."""
+    counts = np.zeros_like(pane.content.counts)
+    for own in baseline.layout.columns:
+        known = baseline.total.counts[own]
+        counts[own] = rng.multinomial(pane.content.n, known / known.sum())
+    return replace(pane, content=dataclasses.replace(pane.content, counts=counts))
 
 
 def over_partitions(state: JudgeState, partitions: int) -> JudgeState:
