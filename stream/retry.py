@@ -37,7 +37,7 @@ _ATTEMPTS = 9
 
 @dataclass
 class Wait:
-    """A call that a server has not answered, or refuses for now. since: epoch s of its first failure."""
+    """A call that a server has not answered, or refuses at the moment. since: epoch s of its first failure."""
 
     server: str
     since: float = 0.0

@@ -64,13 +64,13 @@ def accept(
 
 
 def _with_groups(parent: Baseline, signals: Collection[str]) -> frozenset[str]:
-    """These signals, with the groups of texts and the texts of groups: which values are rare depends on the text."""
+    """These signals, with the groups of each text and the text of each group: it decides which values are rare."""
     texts = _texts(parent, signals)
     return frozenset(each.name for each in parent.layout.signals if (each.groups_of or each.name) in texts)
 
 
 def _texts(parent: Baseline, signals: Collection[str]) -> frozenset[str]:
-    """These signals, of groups that of the text: it may have no rare values any more."""
+    """The names of these signals, with that of the text for groups, since its values may all be common by now."""
     return frozenset(each.groups_of or each.name for each in parent.layout.signals if each.name in signals)
 
 

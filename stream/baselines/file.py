@@ -13,7 +13,7 @@
     usual.npy       how different its stretches are from the rest of it: `stream.baselines.usual`
     outcomes.npy    tables of outcomes of time-ordered blocks of rows with labels: `stream.baselines.outcomes`
 
-This is format 3. Format 2 has no signals of groups; it is the same else. Format 1 has the signals in the manifest and
+This is format 3. Format 2 is the same without signals of groups. Format 1 has the signals in the manifest and
 blocks, sums and extremes alone. A baseline is written in the least format that can hold it, so that earlier versions
 read it.
 

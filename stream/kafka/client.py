@@ -25,7 +25,7 @@ _LOG_EVERY = 5.0
 
 
 class KafkaUnreachableError(RuntimeError):
-    """Kafka does not answer, or refuses for now, or a password or certificate is missing; the message says which."""
+    """Kafka does not answer or refuses at the moment, or a password or certificate is missing; the message says it."""
 
 
 async def call_kafka(call: Callable[..., Awaitable[_ResultT]], *args: Any) -> _ResultT:
@@ -41,7 +41,7 @@ async def _call_once(call: Callable[..., Awaitable[_ResultT]], *args: Any) -> _R
         return await call(*args)
     except KafkaError as error:
         if error.retriable or isinstance(error, KafkaTimeoutError):
-            raise KafkaUnreachableError(f"Kafka refuses for now: {error!r}") from error
+            raise KafkaUnreachableError(f"Kafka refuses at the moment: {error!r}") from error
         raise
 
 

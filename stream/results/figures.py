@@ -102,10 +102,11 @@ def _category(layout: Layout, s: int, before: Sketch, after: Sketch) -> Figure:
     coder, start = layout.signals[s].coder, int(layout.starts[s])
     columns = np.array([*range(start, start + int(layout.sizes[s])), layout.special_column(s, Special.UNSEEN)])
     old, new = (each.counts[columns] / max(each.n, 1) for each in (before, after))
-    # Of two that change alike, as of two categories in all, the one that became more common; of none, the commonest.
-    most = int(np.lexsort((old, np.round(new - old, 9), np.round(np.abs(new - old), 9)))[-1])
     if layout.signals[s].groups_of is not None:
         most = moved_group(layout, s, before, after)
+    else:
+        # Of two that change alike, as where there are two, the one that became more common; of none, the commonest.
+        most = int(np.lexsort((old, np.round(new - old, 9), np.round(np.abs(new - old), 9)))[-1])
     if most == len(columns) - 1 or not isinstance(coder, Categories):
         return _special(layout, s, Special.UNSEEN, before, after)
     value = str(coder.values[most])

@@ -73,7 +73,7 @@ class StoreError(RuntimeError):
 
 
 class RedisUnreachableError(StoreError):
-    """Redis did not answer, or refuses for now."""
+    """Redis did not answer, or refuses at the moment."""
 
 
 def connect(redis: RedisConfig) -> Client:
@@ -178,7 +178,7 @@ async def call_once(command: Callable[..., Any], *args: Any, **options: Any) -> 
         if isinstance(error, _TRANSIENT):
             raise RedisUnreachableError(f"Redis does not answer: {error}") from error
         if isinstance(error, OutOfMemoryError) or str(error).startswith(_PASSING):
-            raise RedisUnreachableError(f"Redis refuses for now: {error}") from error
+            raise RedisUnreachableError(f"Redis refuses at the moment: {error}") from error
         raise StoreError(f"Redis refuses: {error}") from error
 
 

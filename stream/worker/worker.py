@@ -6,7 +6,7 @@
 
 Faust fetches, dispatches and supervises; it decides nothing. An error in a stage ends the process with exit code 1
 before anything is acknowledged, and so does being fenced off: the next start resumes where the store says. A server
-that does not answer, or refuses for now, is no error: the worker waits for it without end, and /health says so.
+that does not answer, or refuses at the moment, is no error: the worker waits for it without end, and /health says so.
 """
 
 from __future__ import annotations

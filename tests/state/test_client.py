@@ -232,7 +232,7 @@ def test_a_write_outlasts_the_loss_of_a_replica_and_is_made_once(
         assert (await claim).epoch == 2
 
     play(url(own_redis), scenario)
-    assert any(record.message.startswith("Redis refuses for now: NOREPLICAS") for record in caplog.records)
+    assert any(record.message.startswith("Redis refuses at the moment: NOREPLICAS") for record in caplog.records)
 
 
 @pytest.mark.parametrize(

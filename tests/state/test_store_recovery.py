@@ -202,7 +202,7 @@ def test_out_of_memory_a_commit_writes_nothing_and_publishing_frees_some(
             )
             before = await contents(store)
             await store.client.config_set("maxmemory", 1)
-            with pytest.raises(StoreError, match=r"Redis refuses for now: .*maxmemory"):
+            with pytest.raises(StoreError, match=r"Redis refuses at the moment: .*maxmemory"):
                 await judge.commit(
                     2, {"a": StateDelta({"head": b"2"}, delete=("bucket:0",))}, [DecidedAlert(b"y", "i")]
                 )

@@ -224,7 +224,7 @@ async def consume(stream: StreamT[Any], work: Callable[[Any], Coroutine[Any, Any
 
 
 async def publish(app: faust.App, records: Iterable[OutgoingRecord]) -> None:
-    """Send all records and wait until every in-sync replica has them, without end while Kafka refuses for now.
+    """Send all records and wait until every in-sync replica has them, without end while Kafka refuses at the moment.
 
     Raises KafkaError if one can never be sent.
     """

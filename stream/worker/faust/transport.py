@@ -337,7 +337,7 @@ class FetchProducer(driver.Producer):
         return wait_for_acknowledgement(super()._new_producer(transactional_id))
 
     async def on_stop(self) -> None:
-        """Adds a limit: what Kafka refuses for now would keep the worker from ending."""
+        """Adds a limit: what Kafka refuses at the moment would keep the worker from ending."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_FLUSH_SECONDS):
                 await super().on_stop()
