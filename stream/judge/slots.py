@@ -110,46 +110,54 @@ class Taken:
 
     def _first_of_each(self) -> IntArray:
         """The rows with the earliest prediction of each key; of several at one time, one that the rows alone decide."""
+        order = np.argsort(self.keys)
+        keys = self.keys[order]
+        if (keys[1:] != keys[:-1]).all():
+            return order  # nearly always, and much faster
         partition, start = (np.array([getattr(each, name) for each in self.runs]) for name in ("partition", "start"))
         order = np.lexsort((start[self.run], partition[self.run], self.score, self.predicted, self.ts, self.keys))
         keys = self.keys[order]
         return np.asarray(order[np.append(True, keys[1:] != keys[:-1])])
 
-    def panes(self, coding: Coding, rows: IntArray, labels: list[str]) -> list[Pane[OutcomeTable]]:
+    def panes(self, coding: Coding, rows: list[int], labels: list[str]) -> list[Pane[OutcomeTable]]:
         """The outcomes of these rows (m,) with their labels, and the other predictions, as they follow each other.
 
         Each pane has some hundred outcomes, if there are that many.
         """
-        found = np.full(len(self.keys), None, object)
-        found[rows] = labels
+        found, known = np.full(len(self.keys), None, object), np.zeros(len(self.keys), bool)
+        found[rows], known[rows] = labels, True
         order = np.lexsort((self.keys, self.ts))
-        labelled = np.flatnonzero(np.isin(order, rows))
+        labelled = np.flatnonzero(known[order])
         pieces = np.array_split(labelled, math.ceil(len(rows) / PIECE)) if len(rows) else []
         parts = np.split(order, [int(each[0]) for each in pieces[1:]])
         return [self._pane(coding, own, found[own].tolist()) for own in parts if len(own)]
 
     def _pane(self, coding: Coding, rows: IntArray, labels: list[str | None]) -> Pane[OutcomeTable]:
-        ts, runs = self.ts[rows], [self.runs[run] for run in np.unique(self.run[rows]).tolist()]
+        ts, runs = self.ts[rows], [self.runs[run] for run in {*self.run[rows].tolist()}]
         table = coding.outcomes(ts, self.predicted[rows], self.score[rows], labels)
         return Pane(table, int(ts.min()), int(ts.max()), _union(runs))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Joined:
-    """A slot that is joined. end, cutoff: epoch ms. panes: its outcomes by track, of those that have predictions."""
+    """A slot that is joined. end: epoch ms. panes: its outcomes by track, of those that have predictions."""
 
     end: int
-    cutoff: int
     panes: dict[str, list[Pane[OutcomeTable]]]
     counts: Mapping[str, int]
 
 
-def join_slot(taken: Mapping[str, Taken], labels: Index, start: int, bounds: Bounds) -> Joined:
-    """The outcomes of a slot, of all labels that are known. taken: its predictions by track."""
+def join_slot(taken: Mapping[str, Taken], labels: Index, start: int, until: int, bounds: Bounds) -> Joined | None:
+    """The outcomes of a slot, of all labels that are known; None if its cut-off has not passed.
+
+    taken: its predictions by track. until: up to when both topics are read, epoch ms.
+    """
     end = start + bounds.slot
     found = {track: _Labels.of(own, labels, bounds) for track, own in taken.items()}
     first = np.concatenate([np.empty(0, np.int64), *(each.first for each in found.values())])
     cutoff = _cutoff(first, end, bounds)
+    if until < bounds.grace(cutoff):
+        return None
     counts, panes = Counter(doubled=sum(each.doubled for each in taken.values())), dict[str, list[Pane[OutcomeTable]]]()
     for track, own in taken.items():
         rows, texts, more = found[track].until(cutoff)
@@ -160,7 +168,7 @@ def join_slot(taken: Mapping[str, Taken], labels: Index, start: int, bounds: Bou
         counts.update(joined=len(rows), unlabelled=len(own.keys) - len(rows))
         if len(own.keys):
             panes[track] = own.panes(own.coding, rows, texts)
-    return Joined(end, cutoff, panes, counts)
+    return Joined(end, panes, counts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -183,20 +191,20 @@ class _Labels:
         np.minimum.at(first, place[own], ts[own])
         return cls(place[own], ts[own], label[own], first)
 
-    def until(self, cutoff: int) -> tuple[IntArray, list[str], dict[str, int]]:
+    def until(self, cutoff: int) -> tuple[list[int], list[str], dict[str, int]]:
         """The predictions (k,) that have a label by then, that of each, and how many are corrected, repeated, late."""
         known = self.ts <= cutoff
-        names, code = np.unique(self.label[known], return_inverse=True)
-        place, ts = self.place[known], self.ts[known]
-        order = np.lexsort((code, ts, place))
-        last = order[np.diff(place[order], append=-1) != 0]
-        different = np.unique(np.stack([place, code], axis=1), axis=0)[:, 0]
+        last, said = dict[int, tuple[int, str]](), set[tuple[int, str]]()
+        for place, ts, label in zip(*(own[known].tolist() for own in (self.place, self.ts, self.label)), strict=True):
+            last[place] = max(last.get(place, (ts, label)), (ts, label))
+            said.add((place, label))
+        labels = Counter(place for place, _ in said)
         counts = {
-            "corrected": int((np.unique(different, return_counts=True)[1] > 1).sum()),
-            "repeated": len(place) - len(different),
+            "corrected": sum(n > 1 for n in labels.values()),
+            "repeated": int(known.sum()) - len(said),
             "late": int((~known).sum()),
         }
-        return place[last], [str(names[each]) for each in code[last].tolist()], counts
+        return [*last], [label for _, label in last.values()], counts
 
 
 def _cutoff(first: IntArray, end: int, bounds: Bounds) -> int:

@@ -269,8 +269,7 @@ class Waiting(Struct, frozen=True, eq=False):
             track: Taken.of(own.between(first, start + bounds.slot), coding_of(track), own.index, first, bounds.keep)
             for track, own in sorted(self.stubs.items())
         }
-        joined = join_slot(taken, self.labels.index, start, bounds)
-        return joined if until >= bounds.grace(joined.cutoff) else None
+        return join_slot(taken, self.labels.index, start, until, bounds)
 
     def _settled(self, until: int, bounds: Bounds) -> Waiting:
         """Count the labels for which no prediction came, nor will."""

@@ -42,8 +42,10 @@ class Index:
         """The rows (m,) of keys (n,): to which of these each belongs, and the columns."""
         places, found = list[IntArray](), list[list[_Column]]()
         for own, columns in self.runs:
-            first, end = np.searchsorted(own, keys, "left"), np.searchsorted(own, keys, "right")
+            first, end = own.searchsorted(keys, "left"), own.searchsorted(keys, "right")
             times = end - first
+            if not times.any():
+                continue  # most runs, if a few keys are asked for
             place = np.repeat(np.arange(len(keys)), times)
             # The rows of a key follow each other: its first one, and as many more as there are.
             rows = np.arange(len(place)) + np.repeat(first - (np.cumsum(times) - times), times)
