@@ -19,7 +19,8 @@ import numpy as np
 from driftline.detectors.arrays import IntArray
 from driftline.detectors.summaries.codes import Categories, Special, shortened
 
-_KNOWN = "known values"
+#: The category of all values that have one in the text's own signal.
+KNOWN = "known values"
 
 
 def group_categories(number: int) -> Categories:
@@ -28,7 +29,7 @@ def group_categories(number: int) -> Categories:
     >>> group_categories(2).values
     ('known values', 'group 1 of 2', 'group 2 of 2')
     """
-    return Categories((_KNOWN, *(f"group {group} of {number}" for group in range(1, number + 1))))
+    return Categories((KNOWN, *(f"group {group} of {number}" for group in range(1, number + 1))))
 
 
 def group_codes(texts: Sequence[str | None], codes: IntArray, known: int, number: int) -> IntArray:

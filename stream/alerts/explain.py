@@ -13,9 +13,11 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from driftline.detectors.statistics.registry import STATISTICS
+from driftline.detectors.summaries.groups import KNOWN
 from driftline.stream.alerts.build import CONFIG, silence_all_of
 from driftline.stream.alerts.find import ListedIncident, may_be_id
 from driftline.stream.alerts.read import Number, ReadAlert, ReadChange, ReadCycle, ReadProfile, ReadSignal, Shares
+from driftline.stream.baselines.categories import GROUP_OF, GROUPED
 from driftline.stream.baselines.cycles import PHASE_WORDS
 from driftline.stream.baselines.slopes import AT_FIRST
 from driftline.stream.judge.changes import SPECIAL_WORDS
@@ -72,7 +74,8 @@ def figures(signal: ReadSignal) -> list[Row]:
     rows += [Row(name, _number(getattr(before, field)), _number(getattr(after, field))) for name, field in moments]
     for code in {**before.special, **after.special}:
         rows.append(Row(words(code), _percent(before.special.get(code, 0.0)), _percent(after.special.get(code, 0.0))))
-    if signal.kind != "outcomes":  # of which the chart shows all, and names are long
+    # Of outcomes and of groups of rare values, the chart shows all of these, and names are long.
+    if signal.kind != "outcomes" and not _is_grouped(signal):
         rows.append(Row("most common", _most_common(before.values), _most_common(after.values)))
     return [row for row in rows if row.before or row.after]
 
@@ -130,7 +133,15 @@ def verdict(signal: ReadSignal, allowed: str = "", with_test: bool = True) -> st
         says.append(_compared(signal.cycle))
     if signal.against == "past" and signal.kind != "schema":
         says.append("The model is compared with its own past, not with its baseline.")
+    if _is_grouped(signal):
+        text = signal.name.removesuffix(GROUPED)
+        says.append(f"Rare values of {text} are counted in groups; the group of one, in Python: {GROUP_OF}.")
     return " ".join(says)
+
+
+def _is_grouped(signal: ReadSignal) -> bool:
+    """Whether it counts the rare values of a text in groups."""
+    return KNOWN in signal.change.before.values and signal.name.endswith(GROUPED)
 
 
 def _compared(cycle: ReadCycle) -> str:

@@ -17,6 +17,7 @@ from driftline.detectors.summaries.layout import Layout, Signal
 from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.bins import dispersions_of
 from driftline.stream.baselines.categories import (
+    GROUPED,
     GROUPS,
     categories_of,
     commonest,
@@ -42,8 +43,6 @@ _FEWEST_BLOCKS = 16
 # Bytes of a .npy file before its numbers.
 _HEAD_BYTES = 128
 _BOOLEAN = (FALSE, TRUE)
-# What the name of a text is followed by in that of its groups.
-_RARE = " (rare)"
 
 
 def _anything(name: str) -> bool:  # noqa: ARG001 # the signature of a selection
@@ -185,13 +184,13 @@ def _fit(columns: Columns, fields: Sequence[Field], settings: BuildSettings) -> 
 
 def _has_groups(text: Signal, values: Sequence[str | None], fields: Sequence[Field], settings: BuildSettings) -> bool:
     """Whether the rare values of a text are counted in groups: unless a field of the events has their name."""
-    name = text.name + _RARE
+    name = text.name + GROUPED
     wanted = text.kind is Kind.CATEGORICAL and settings.selects(name) and name not in {each.name for each in fields}
     return wanted and is_grouped(values)
 
 
 def _groups_of(text: str) -> Signal:
-    return Signal(text + _RARE, Kind.CATEGORICAL, group_categories(GROUPS), numeric=False, groups_of=text)
+    return Signal(text + GROUPED, Kind.CATEGORICAL, group_categories(GROUPS), numeric=False, groups_of=text)
 
 
 def _fit_numeric(name: str, values: FloatArray, settings: BuildSettings) -> Signal:

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from driftline.detectors.arrays import BoolArray, IntArray
-from driftline.detectors.summaries.codes import shortened
+from driftline.detectors.summaries.codes import TEXT, shortened
 
 #: Values that a nominal signal knows, the most frequent ones; rarer values count as unseen, in the baseline too.
 MAX_CATEGORIES: Final = 255
@@ -36,6 +36,10 @@ _COVERED = 0.1
 #: of the events is found after 1,250 to 2,750 events (3 seeds), with 64 after 1,000 to 2,000, and with 16, in which it
 #: is a smaller part of its group, after 1,750 to 6,500.
 GROUPS: Final = 32
+#: What the name of a text is followed by in that of its groups.
+GROUPED: Final = " (rare)"
+#: How anybody finds the group of a value, in Python.
+GROUP_OF: Final = f"zlib.crc32(value[:{TEXT}].encode()) % {GROUPS} + 1"
 # Rows of a group, in the mean: chi2 counts those of which a window has five, and nearly all windows are shorter.
 _OF_GROUP = 25
 

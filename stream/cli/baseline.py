@@ -55,7 +55,7 @@ from driftline.stream.reports.calibration import calibration_json, print_calibra
 from driftline.stream.reports.replay import print_baseline, print_unwatched
 from driftline.stream.sources.baselines import load_baseline
 from driftline.stream.sources.calendars import load_calendars
-from driftline.stream.text.phrases import listed
+from driftline.stream.text.phrases import counted, listed
 from driftline.stream.text.printable import printable
 
 app = typer.Typer()
@@ -321,9 +321,13 @@ def _check_names(kinds: Mapping[str, str], built: Baseline) -> None:
 
 
 def _print_built(built: Baseline, target: Path, rejected: int) -> None:
-    kinds = ", ".join(f"{sum(each.kind is kind for each in built.layout.signals)} {kind.value}" for kind in Kind)
-    events = f"{built.total.n:,} events, {rejected:,} rejected"
-    out.print(Text(f"{target}: {events}; {len(built.layout.signals)} signals ({kinds})"))
+    own = [each for each in built.layout.signals if each.groups_of is None]
+    kinds = ", ".join(f"{sum(each.kind is kind for each in own)} {kind.value}" for kind in Kind)
+    events = f"{counted(built.total.n, 'event')}, {rejected:,} rejected"
+    groups = (
+        f", and groups of rare values of {counted(len(built.layout.groups), 'text')}" if built.layout.groups else ""
+    )
+    out.print(Text(f"{target}: {events}; {counted(len(own), 'signal')} ({kinds}){groups}"))
     for remark in baseline_remarks(built):
         out.print(Text(printable(remark)))
     if (outcomes := built.outcomes) is not None:

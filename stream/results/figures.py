@@ -16,6 +16,8 @@ from driftline.stream.judge.changes import BROKEN, SPECIAL_WORDS, moved_group
 # A share that has changed by this much says more of a numeric signal than its median: a median of nine values in ten
 # hardly moves when every third one is lost.
 _MUCH = 0.05
+# Values without a category where the reference has some, too: those cannot be called unseen.
+_RARE_OR_NEW = "rare or new values"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,9 @@ def choose_figure(layout: Layout, test: Column, before: Sketch, after: Sketch) -
 
 def _special(layout: Layout, s: int, special: Special, before: Sketch, after: Sketch) -> Figure:
     own = (layout.special_column(s, special),)
-    return Figure(s, SPECIAL_WORDS[special], *_shares(own, before, after), value=special, columns=own)
+    old, new = _shares(own, before, after)
+    what = _RARE_OR_NEW if special is Special.UNSEEN and old else SPECIAL_WORDS[special]
+    return Figure(s, what, old, new, value=special, columns=own)
 
 
 def _share(layout: Layout, s: int, special: Special, sketch: Sketch) -> float:

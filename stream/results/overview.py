@@ -47,7 +47,7 @@ class SignalView:
     whole change. after: the events since its worst drift began, or all. difference: the size of that, as `Sizes`
     measures it; level: the same as an index of `LEVELS`, 0 if the signal is as usual. levels: by stretch of time, -1
     where there are too few events; before: the same of the reference's own stretches. judged: whether there is a
-    verdict: a signal that was not judged is not as usual.
+    verdict: a signal that was not judged is not as usual. groups_of: the text whose rare values it counts in groups.
     """
 
     name: str
@@ -62,6 +62,7 @@ class SignalView:
     before: tuple[int, ...]
     describe: Callable[[], Change]
     judged: bool = True
+    groups_of: str | None = None
 
     @cached_property
     def figure(self) -> Figure:
@@ -275,7 +276,7 @@ class View:
             signal.name, s, signal.kind.value, episodes,
             partial(choose_figure, self.baseline.layout, test, before, after),
             after, difference, level, tuple(levels.tolist()), tuple(own.tolist()),
-            partial(describe, self.battery, test, before, after), self.judged,
+            partial(describe, self.battery, test, before, after), self.judged, signal.groups_of,
         )  # fmt: skip
 
     def _before(self, episode: Episode | None) -> Sketch:

@@ -13,8 +13,10 @@ from typing import NamedTuple
 
 from driftline.detectors.summaries.codes import Kind, Special
 from driftline.detectors.summaries.distribution import distribution
+from driftline.detectors.summaries.groups import KNOWN
 from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
+from driftline.stream.baselines.categories import GROUP_OF
 from driftline.stream.results.overview import ModelView, SignalView
 from driftline.stream.text.phrases import DAY, moment
 from driftline.stream.text.printable import printable
@@ -28,6 +30,8 @@ _MOVED = 0.25
 # Characters of a value in a sentence.
 _SHOWN = 40
 _LEAST_SHARE = 0.1
+# What `KNOWN` is beside groups.
+_KNOWN = "values that are not rare"
 
 
 class Kindred(StrEnum):
@@ -43,6 +47,7 @@ class Kindred(StrEnum):
     SHIFT = "shift"
     SPREAD = "spread"
     SHARE = "share"
+    GROUP = "rare values"
     SHAPE = "shape"
 
 
@@ -56,7 +61,7 @@ def kindred(signal: SignalView) -> Kindred:
             return Kindred.BEGAN if signal.kind == Kind.CONSTANT.value else Kindred.NEW
         return Kindred.MISSING if figure.value is Special.MISSING else Kindred.BROKEN
     if figure.is_share:
-        return Kindred.SHARE
+        return Kindred.SHARE if signal.groups_of is None else Kindred.GROUP
     change = signal.change
     after = change.after
     if after.low is not None and after.low == after.high and change.before.low != change.before.high:
@@ -95,8 +100,6 @@ def sentence(model: ModelView, signal: SignalView) -> str:
             return f"{verb} missing in {now} of the rows; in the reference in {was}"
         case Kindred.BROKEN:
             return f"{verb} {figure.what} in {now} of the rows; in the reference in {was}"
-        case Kindred.NEW:
-            return f"{'has' if signal.is_open else 'had'} values that the reference never had in {now} of the rows"
         case Kindred.BEGAN:
             varies = "now varies" if signal.is_open else "varied for a time"
             return f"{varies}; in the reference it was always {_constant(model, signal)}"
@@ -114,10 +117,25 @@ def sentence(model: ModelView, signal: SignalView) -> str:
             old = "was" if signal.is_open else "usually"
             new = "is now" if signal.is_open else "was"
             return f"{verb} {'higher' if higher else 'lower'}: a typical value {new} {now}, {old} {was}"
-        case Kindred.SHARE:
-            return f"{verb} “{shown(figure.what)}” in {now} of the rows; in the reference in {was}"
+        case Kindred.NEW | Kindred.GROUP | Kindred.SHARE:
+            return _of_values(signal, sort, now, was)
         case _:
             return f"{verb} {_spread_words(signal, sort)}: {_ranges(model, signal)}"
+
+
+def _of_values(signal: SignalView, sort: Kindred, now: str, was: str) -> str:
+    """What changed in the shares of texts. now, was: the share."""
+    verb, has = ("is", "has") if signal.is_open else ("was", "had")
+    what, times = signal.figure.what, f"in {now} of the rows; in the reference in {was}"
+    if sort is Kindred.SHARE:
+        return f"{verb} “{shown(what)}” {times}"
+    if sort is Kindred.GROUP:
+        return f"{has} {_KNOWN if what == KNOWN else f'rare values of {what}'} {times}"
+    return (
+        f"{has} {what} {times}"
+        if signal.figure.before
+        else f"{has} values that the reference never had in {now} of the rows"
+    )
 
 
 def _spread_words(signal: SignalView, sort: Kindred) -> str:
@@ -186,6 +204,8 @@ _ADVICE = {
     Kindred.BEGAN: "The reference has one value of this column: what the model makes of others is untested. Find "
     "out what was switched on{around}; then train again, or leave the column out.",
     Kindred.STUCK: "Ask whoever sends this column what happened{around}: a default value, or a feed that stands still.",
+    Kindred.GROUP: "Find out what changed{around}: count the rows of this group by value, before and since. Is a rare "
+    f"value now common, or are many spelt differently? The group of a value, in Python: {GROUP_OF}.",
     Kindred.UNIT: "Compare a raw row from before with one from after{around}: cents for euros, metres for feet, or a "
     "scaling that is done twice or not at all.",
 }
@@ -271,8 +291,11 @@ def listed_names(every: Sequence[str], most: int) -> str:
 
 
 def verdict_sentence(model: ModelView) -> str:
-    """What became of a model, in a sentence; its name is the first word."""
-    name, total = printable(model.name), len(model.signals)
+    """What became of a model, in a sentence; its name is the first word.
+
+    A text whose rare values are counted in groups is one signal, not two.
+    """
+    name, total = printable(model.name), _counted(model.signals)
     still = [each for each in model.changed if each.is_open]
     if not still and not model.judged:
         had = f"; {names(model.changed)} had changed" if model.changed else ""
@@ -284,7 +307,12 @@ def verdict_sentence(model: ModelView) -> str:
         return f"{name} is as in the reference again: {names(model.changed)} had changed."
     since = min(each.episode.since for each in still if each.episode)
     begun = f", {'the first ' * (len(still) > 1)}since {moment(since, DAY)}" if model.timed else ""
-    verb = "differs" if len(still) == 1 else "differ"
-    some = f"all {total:,} signals" if len(still) == total else f"{len(still):,} of its {total:,} signals"
+    differing = _counted(still)
+    verb = "differs" if differing == 1 else "differ"
+    some = f"all {total:,} signals" if differing == total else f"{differing:,} of its {total:,} signals"
     what = f"{some} {verb}" if total > 1 else "its only signal differs"
     return f"{name} has changed: {what} from the reference{begun}."
+
+
+def _counted(signals: Sequence[SignalView]) -> int:
+    return len({each.groups_of or each.name for each in signals})

@@ -230,6 +230,15 @@ def test_a_verdict_says_which_times_the_events_are_compared_with() -> None:
     assert "at the same" not in verdict(ReadSignal(test="level"))
 
 
+def test_an_explanation_of_rare_values_says_how_to_find_the_group_of_one_and_shows_shares_once() -> None:
+    profile = ReadProfile(500, {}, {"known values": 0.6, "group 13 of 32": 0.06})
+    signal = ReadSignal(name="features.shop (rare)", test="chi2", change=ReadChange(before=profile, after=profile))
+
+    assert "Rare values of features.shop are counted in groups" in verdict(signal)
+    assert "zlib.crc32(value[:1000].encode()) % 32 + 1" in verdict(signal)
+    assert [row.name for row in figures(signal)] == ["events"]
+
+
 def test_a_verdict_says_that_slopes_are_provisional() -> None:
     says = "Until 15,000 live events have shown how they depend on each other, 20 count for one, and only large"
     assert says in verdict(ReadSignal(test="level", change=ReadChange(provisional=True)))

@@ -78,6 +78,14 @@ def test_building_a_baseline_says_what_was_read_and_writes_it(run: Run, tmp_path
     assert iso(baseline.about["time_from"]) == iso(EPOCH + 10_000)
 
 
+def test_a_text_whose_rare_values_are_counted_in_groups_is_one_signal(run: Run, tmp_path: Path) -> None:
+    rows = [{"id": str(i), "ts": EPOCH + i, "model": "m", "features": {"shop": f"shop {i % 800}"}} for i in range(8000)]
+    (tmp_path / "many.jsonl").write_bytes(b"\n".join(map(orjson.dumps, rows)))
+    built = words(run("baseline", "build", "many.jsonl", "--model", "m").out)
+    says = "1 signal (0 numeric, 1 categorical, 0 boolean, 0 constant), and groups of rare values of 1 text"
+    assert f"8,000 events, 0 rejected; {says}" in built
+
+
 def test_the_end_of_a_build_says_what_is_promised_what_history_would_have_paged_and_what_is_seen(run: Run) -> None:
     (Path("b.yaml")).write_text("defaults: {false_pages: 1 per month}")
     calm = words(run("baseline", "build", "calm.jsonl", "--model", "fraud", "-c", "b.yaml").out)

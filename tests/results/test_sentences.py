@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import driftline
+from driftline.stream.baselines.categories import GROUP_OF
 
 pytest.importorskip("pyarrow")
 
@@ -88,3 +90,33 @@ def test_what_came_in_the_place_of_a_constant_is_named_by_it(tmp_path: Path) -> 
     found.save_html(tmp_path / "page.html")
 
     assert "other values than 0.25" in (tmp_path / "page.html").read_text()
+
+
+def shops(n: int, seed: int, new: str, share: float) -> list[str]:
+    chance = np.random.default_rng(seed)
+    known = np.arange(1, 1001) ** -0.9
+    drawn = chance.choice(1000, n, p=known / known.sum())
+    return [new if chance.random() < share else f"shop {each}" for each in drawn]
+
+
+def test_rare_values_are_a_part_of_their_text_and_no_value_is_called_by_the_name_of_its_group(tmp_path: Path) -> None:
+    chance = np.random.default_rng(13)
+    reference = {"shop": shops(10_000, 1, "", 0.0), "other": normal()(chance, 10_000)}
+
+    found = driftline.compare(reference, {"shop": shops(5000, 2, "a new one", 0.06), "other": normal()(chance, 5000)})
+    found.save_html(tmp_path / "page.html")
+
+    says = r"has rare values of group \d+ of 32 in \d(\.\d)? % of the rows; in the reference in \d(\.\d)? %"
+    assert re.fullmatch(says, found["shop (rare)"].change), found["shop (rare)"].change
+    assert "1 of its 2 signals differs" in found.verdict
+    group = re.search(r"group (\d+) of", found["shop (rare)"].change)
+    assert group is not None
+    assert int(group[1]) == zlib.crc32(b"a new one") % 32 + 1
+    assert GROUP_OF in (tmp_path / "page.html").read_text()
+
+
+def test_values_that_the_reference_has_without_a_category_are_not_said_to_be_new() -> None:
+    found = driftline.compare({"shop": shops(10_000, 1, "", 0.0)}, {"shop": [f"shop {each}" for each in range(5000)]})
+
+    says = r"has rare or new values in 9\d(\.\d)? % of the rows; in the reference in \d\d(\.\d)? %"
+    assert re.fullmatch(says, found["shop"].change), found["shop"].change
