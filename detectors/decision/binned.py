@@ -10,7 +10,7 @@ import numpy as np
 
 from driftline.detectors.arrays import FloatArray, IntArray
 from driftline.detectors.decision.reference import History, Reference, mixed
-from driftline.detectors.decision.widths import variances
+from driftline.detectors.decision.widths import Widths, variances
 from driftline.detectors.statistics.bins import Bins, bins_evidence
 from driftline.detectors.statistics.functionals import Functionals
 from driftline.detectors.statistics.long_run import limits, long_run
@@ -108,6 +108,16 @@ def dispersions_of_bins(history: History, bins: Bins) -> FloatArray:
     known = bins.merged(bins.counts) >= _KNOWN * np.maximum(clumped, slow)
     new = clumped[known].max() if known.any() else _NEVER
     return np.asarray(np.where(known, clumped, np.where(bins.new > 0, new, _NEVER)))
+
+
+def bins_of_values(counts: IntArray, widths: Widths) -> Bins:
+    """Each value of a nominal signal as a bin. counts: (size,) of its regular codes; widths: of these codes first.
+
+    Their dispersion is that of their shares in the longest windows, of which the slopes tell; it is beyond all evidence
+    for those of which the baseline has too few.
+    """
+    dispersion = widths.longest[: len(counts)]
+    return Bins(counts, np.where(counts >= _KNOWN * dispersion, dispersion, _NEVER), apart=True)
 
 
 def _shape(history: History, size: int) -> FloatArray:

@@ -144,6 +144,11 @@ class Widths:
         of_window = mixed(phases, self.excess) / phases.sum(1, keepdims=True)
         return np.asarray(np.maximum(of_window / (self.mix @ self.excess), 1.0))
 
+    @property
+    def longest(self) -> FloatArray:
+        """How much more functionals (F,) vary in the longest windows than those of independent events, at least 1."""
+        return np.asarray(self._whole[-1] / self.independent)
+
     @cached_property
     def _by_phase(self) -> FloatArray:
         """Variance (H, F) in each phase, over that of all."""

@@ -5,6 +5,8 @@ Kolmogorov-Smirnov distance by no more. So the codes of an ordered signal are me
 equal shares, and the count of each is tested like that of a special code, by the lesser of G / φ and of the bound for
 clumps (`statistics.clumps`). The evidence is that of the strongest bin, less ln 2B for two sides of B bins.
 
+The values of a nominal signal have no order, and each is a bin by itself.
+
 Values between those that the baseline has, as the mean that a pipeline puts in for missing counts, are a bin of their
 own. They are expected as often as the baseline has values just once, and once more (Good, Biometrika 40, 1953), or as
 often as one clump has events.
@@ -34,15 +36,18 @@ class Bins:
     """The bins of a signal.
 
     counts: (size,) of its regular codes in the baseline, in their order. dispersion: φ >= 1 of each bin (B,), or of all
-    (1,): of E expected events the variance is φE.
+    (1,): of E expected events the variance is φE. apart: whether each code is a bin, as of nominal signals.
     """
 
     counts: IntArray
     dispersion: FloatArray = field(default_factory=lambda: np.ones(1))
+    apart: bool = False
 
     @cached_property
     def of(self) -> IntArray:
         """The bin (size,) of each code, from 0; that of new values is the last."""
+        if self.apart:
+            return np.arange(len(self.counts))
         # In whole numbers, so that every machine finds the same bins.
         counts = np.asarray(self.counts, np.int64)
         middle = 2 * np.cumsum(counts) - counts
@@ -83,7 +88,7 @@ class Bins:
     @cached_property
     def _between(self) -> IntArray:
         """The codes that the baseline has not, although it has lower and higher ones."""
-        seen = np.flatnonzero(self.counts)
+        seen = np.flatnonzero(self.counts) if not self.apart else np.empty(0, np.int64)
         first, last = (seen[0], seen[-1]) if seen.size else (0, 0)
         return np.asarray(first + np.flatnonzero(np.asarray(self.counts)[first:last] == 0))
 

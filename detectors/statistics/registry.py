@@ -34,6 +34,7 @@ class Subject(StrEnum):
 
     ORDERED = "each ordered signal"
     NOMINAL = "each nominal signal"
+    VALUES = "the values of each signal"
     SPECIAL = "each special code of a signal"
     SIGNAL = "each signal, and each of its special codes"
     TRAFFIC = "the events of a model by time"
@@ -196,8 +197,8 @@ _ROWS = (
         "A share of the outcomes is compared with its configured floor, by a bound that holds at every length.",
     ),
     Statistic(
-        "bins", Subject.ORDERED, Against.REFERENCE, Sides.BOTH, "values at one place",
-        "A tail bound compares the share of each of at most 64 bins of the values, and of values between known ones.",
+        "bins", Subject.VALUES, Against.REFERENCE, Sides.BOTH, "one value, or values at one place",
+        "A tail bound compares the share of each text, or of each of 64 bins of numbers and of new ones between.",
     ),
     Statistic(
         "smooth", Subject.ORDERED, Against.REFERENCE, Sides.BOTH, "another shape of the same level and spread",

@@ -80,8 +80,7 @@ def _as_is(kind: str) -> Callable[[Rng, int], FloatArray]:
     return lambda rng, n: values(kind, rng, n, 0.0)
 
 
-# n values, NaN where one is missing; of a share, numbers of categories. Signals are cut from one series, of which a
-# recursion in Python takes as long as of a short one.
+# n values, NaN where missing; of shares, numbers of categories. Cut from one series, since a recursion takes its time.
 KINDS: Mapping[str, Callable[[Rng, int], FloatArray]] = {
     "normal": lambda rng, n: rng.standard_normal(n),
     "uniform": lambda rng, n: rng.random(n),
@@ -98,8 +97,9 @@ KINDS: Mapping[str, Callable[[Rng, int], FloatArray]] = {
     "ar 0.8": lambda rng, n: ar(rng, n, 0.8),
     "ar 0.95": lambda rng, n: ar(rng, n, 0.95),
     "sessions of 20": _as_is("sessions"),
+    "shares in sessions": _as_is("categories in sessions"),
 }
-# Kinds with cycles, as `detection.values` knows them: each signal has a turn of its own.
+# As `detection.values` knows them: each signal has a turn of its own.
 CYCLIC: Mapping[str, str] = {
     "day: level": "level",
     "day: spread": "spread",
@@ -111,13 +111,13 @@ CYCLIC: Mapping[str, str] = {
 # The texts that a kind of numbers stands for.
 _TEXTS: Mapping[str, Sequence[str]] = {
     kind: [f"c{i}" for i in range(most)]
-    for kind, most in (
-        ("shares", 10),
-        ("1,000, Zipf", 1000),
-        ("300, alike", 300),
-        ("100,000, Zipf", 100_000),
-        ("day: share", 10),
+    for most, kinds in (
+        (10, ("shares", "shares in sessions", "day: share")),
+        (300, ("300, alike",)),
+        (1000, ("1,000, Zipf",)),
+        (100_000, ("100,000, Zipf",)),
     )
+    for kind in kinds
 }
 # What the rows of a baseline say of the order in time.
 _ORDERS = ("kept", "shuffled", "unstated")

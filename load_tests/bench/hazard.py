@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from driftline.detectors.arrays import FloatArray
+from driftline.detectors.decision.binned import bins_of_values
 from driftline.detectors.decision.hazard import HEIGHT, PANES, cost, growth
 from driftline.detectors.decision.likeness import SHAPE, Likeness
 from driftline.detectors.decision.reference import Reference
@@ -52,12 +53,13 @@ def likeness(shares: FloatArray, size: int, ordered: bool, pane: int) -> Likenes
     alike = tuple(
         LongRun(np.array([1]), variance[None, family] * pane, 0, short=False) for family in functionals.families
     )
-    ones = np.ones((1, len(variance)))
+    ones, own = np.ones((1, len(variance))), counts[0, :size]
+    widths = Widths(pane, variance, ones, ones, np.ones(1), alike, alike, math.inf)
     return Likeness(
         Reference(counts.astype(float)),
         functionals,
-        Widths(pane, variance, ones, ones, np.ones(1), alike, alike, math.inf),
-        Bins(counts[0, :size]) if ordered else None,
+        widths,
+        Bins(own) if ordered else bins_of_values(own, widths),
         Smooth(functionals.regular) if ordered else None,
     )
 

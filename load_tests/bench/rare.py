@@ -1,13 +1,15 @@
-"""Events until a change among rare values is found, with groups of them and without.
+"""Events until a change of the values of a text is found, with groups of the rare ones and without.
 
     nice python -m load_tests.bench.rare                                    the whole table: some ten minutes
     nice python -m load_tests.bench.rare --rows 10000 --cases 0.03 --seeds 3
+    nice python -m load_tests.bench.rare --rows 20000 --values 10 100 --cases half gone moved     values that are known
 
 A model of 20 texts by Zipf's law (exponent 0.9); its first events are the baseline, in format 2, without groups, or in
 3, with them. From the first event after it on, the first text is changed: in a share of the events it is a value that
 the baseline has never seen (`0.03`), or every third of its values without a category is spelt in another way
-(`respelt`). One false page in 100,000 events, panes of 250. A row has the events of each seed until an alarm names the
-text or its groups, "-" for none.
+(`respelt`), or 3 points of the commonest value become the third commonest (`moved`), or the tenth commonest becomes the
+commonest, always (`gone`) or every other time (`half`). One false page in 100,000 events, panes of 250. A row has the
+events of each seed until an alarm names the text or its groups, "-" for none.
 """
 
 from __future__ import annotations
@@ -35,11 +37,20 @@ _SIGNALS, _PANE, _RATE = 20, 250, 1e-5
 _START, _STEP = 1_767_571_200_000, 10_000
 _RESPELT = "respelt"
 _CASES = ("0.01", "0.03", "0.05", _RESPELT)
+# Changes of known values.
+_KNOWN = ("moved", "half", "gone")
 
 
 def changed(case: str, texts: Sequence[str], known: frozenset[str], seed: int) -> list[str]:
     """What the first text is after the change. known: its categories."""
     rng = np.random.default_rng([seed, 1])
+    if case in _KNOWN:
+        old, new = ("v0", "v2") if case == "moved" else ("v9", "v0")
+        share = {"moved": 0.03 / (texts.count(old) / len(texts)), "half": 0.5, "gone": 1.0}[case]
+        return [
+            new if text == old and lost else text
+            for text, lost in zip(texts, rng.random(len(texts)) < share, strict=True)
+        ]
     if case != _RESPELT:
         new = rng.random(len(texts)) < float(case)
         return ["new" if each else text for each, text in zip(new, texts, strict=True)]
@@ -89,7 +100,9 @@ def _found(baseline: Baseline, texts: Sequence[Sequence[str]], rows: int) -> int
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", nargs="*", choices=_CASES, default=[*_CASES], help="changes of the first text")
+    parser.add_argument(
+        "--cases", nargs="*", choices=(*_CASES, *_KNOWN), default=[*_CASES], help="changes of the first text"
+    )
     parser.add_argument("--values", nargs="*", type=int, default=[1000, 100_000], help="that a text has")
     parser.add_argument("--rows", nargs="*", type=int, default=[10_000, 50_000], help="of the baselines")
     parser.add_argument("--seeds", type=int, default=5, help="runs of each")

@@ -21,6 +21,7 @@ from msgspec import structs
 
 from driftline.detectors.arrays import BoolArray, FloatArray, IntArray
 from driftline.detectors.decision.battery import Battery, Column, signal_of, uses_past
+from driftline.detectors.decision.binned import bins_of_values
 from driftline.detectors.decision.far import Far
 from driftline.detectors.decision.hazard import threshold
 from driftline.detectors.decision.likeness import Likeness, Likenesses
@@ -65,9 +66,9 @@ class Alike:
     battery: of all of them. bins: of those whose single bins are tested, and that have the smooth test. proven: those
     that are judged by bets. far: those whose far values are tested. These have columns of their own, after those of the
     battery. weights: by which signals share the false pages. provisional: whether the slopes are, until live events
-    show them. overruled: by signal whose slope live events have overruled, how many times larger theirs is. rare_apart:
-    whether rates of codes that the baseline does not have share a part of the false pages of their own; below format
-    level 3 all tests share alike.
+    show them. overruled: by signal whose slope live events have overruled, how many times larger theirs is. newest:
+    whether rates of codes that the baseline does not have share a part of the false pages of their own, and single
+    values of nominal signals are tested; not so below format level 3.
     """
 
     baseline: Baseline
@@ -80,7 +81,7 @@ class Alike:
     far: Far | None = None
     provisional: bool = False
     overruled: Mapping[str, float] = field(default_factory=dict)
-    rare_apart: bool = True
+    newest: bool = True
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:
@@ -128,10 +129,17 @@ class Alike:
         return {s: self._binned(s, each.likeness) for s, each in self._signals.items()}
 
     def _binned(self, signal: int, likeness: Likeness) -> Likeness:
-        """What a signal is compared with, and its finer tests, which need a history in order."""
-        if self.bins is None or self.battery.layout.signals[signal].name in self.overruled:
+        """What a signal is compared with, and its finer tests; those of an ordered one need a history in order."""
+        layout, total = self.battery.layout, self.baseline.total.counts
+        own = layout.signals[signal]
+        if own.name in self.overruled:
             return likeness
-        of = self.battery.layout, signal, self.baseline.total.counts
+        # Of two values chi-square sees as much.
+        if not own.ordered and own.size > 2 and self.newest:
+            return replace(likeness, bins=bins_of_values(total[layout.columns[signal][: own.size]], likeness.widths))
+        if self.bins is None:
+            return likeness
+        of = layout, signal, total
         return replace(likeness, bins=self.bins.bins(*of), smooth=self.bins.smooth(*of))
 
     @cached_property
@@ -253,7 +261,7 @@ class Alike:
         chance. They share a tenth, and far values with them.
         """
         columns, layout, weights = self.columns, self.battery.layout, self.weights.of[self.signal_of]
-        if not self.rare_apart:
+        if not self.newest:
             return np.asarray(weights[~np.isin(self.signal_of, [*self._bet_on])].sum() / weights)
         known = np.array([
             each.statistic != "far"

@@ -302,7 +302,7 @@ def _headline(
         return _moments_headline(old, new, f"shape changed: distance {distance or 0.0:.2f}")
     if signal.ordered:
         return "has numbers, and had none" if new else "has no number any more"
-    return _category_headline(layout, test.signal, before, after)
+    return _category_headline(layout, test, before, after)
 
 
 def _bin(battery: Battery, s: int, before: Sketch, after: Sketch) -> str:
@@ -354,17 +354,19 @@ def _moments_headline(old: Summary, new: Summary, shape: str, *, spreads: bool =
     return shape
 
 
-def _category_headline(layout: Layout, s: int, before: Sketch, after: Sketch) -> str:
+def _category_headline(layout: Layout, test: Column, before: Sketch, after: Sketch) -> str:
+    s = test.signal
     old, new = (_codes(layout, each.counts, s) / max(each.n, 1) for each in (before, after))
     grouped = layout.signals[s].groups_of is not None
-    most = moved_group(layout, s, before, after) if grouped else int(np.argmax(np.abs(new - old)[: layout.sizes[s]]))
+    surest = grouped or test.statistic == "bins"
+    most = surest_code(layout, s, before, after) if surest else int(np.argmax(np.abs(new - old)[: layout.sizes[s]]))
     value = _short(_values(layout.signals[s].coder)[most])
     what = f"values of {value}, which the baseline has only together:" if grouped and most else value
     return f"{what} {_percent(old[most])} → {_percent(new[most])}"
 
 
-def moved_group(layout: Layout, s: int, before: Sketch, after: Sketch) -> int:
-    """The code of a signal of groups whose share has changed most surely; 0 for all known values."""
+def surest_code(layout: Layout, s: int, before: Sketch, after: Sketch) -> int:
+    """The code of a nominal signal whose share has changed most surely; 0 of one of groups for all known values."""
     old, new = (each.counts[layout.columns[s][: layout.sizes[s]]] for each in (before, after))
     return int(np.argmax(g_evidence(new, after.n, old, before.n)))
 

@@ -74,9 +74,9 @@ class Least:
         each = Moved(counts, reference, int(self.layout.sizes[column.signal]))
         if column.special is not None:
             return each.code(column.special)
-        if column.statistic == "bins":
-            return each.bin(self._bins_of(column.signal))
-        return each.distance() if self.layout.signals[column.signal].ordered else each.value()
+        if not self.layout.signals[column.signal].ordered:
+            return each.value()
+        return each.bin(self._bins_of(column.signal)) if column.statistic == "bins" else each.distance()
 
     def _bins_of(self, signal: int) -> Bins:
         own = self.layout.columns[signal][: self.layout.sizes[signal]]

@@ -11,7 +11,7 @@ from driftline.detectors.summaries.codes import Categories, Grid, Special
 from driftline.detectors.summaries.distribution import distribution
 from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
-from driftline.stream.judge.changes import BROKEN, SPECIAL_WORDS, moved_group
+from driftline.stream.judge.changes import BROKEN, SPECIAL_WORDS, surest_code
 
 # A share that has changed by this much says more of a numeric signal than its median: a median of nine values in ten
 # hardly moves when every third one is lost.
@@ -107,7 +107,7 @@ def _category(layout: Layout, s: int, before: Sketch, after: Sketch) -> Figure:
     columns = np.array([*range(start, start + int(layout.sizes[s])), layout.special_column(s, Special.UNSEEN)])
     old, new = (each.counts[columns] / max(each.n, 1) for each in (before, after))
     if layout.signals[s].groups_of is not None:
-        most = moved_group(layout, s, before, after)
+        most = surest_code(layout, s, before, after)
     else:
         # Of two that change alike, as where there are two, the one that became more common; of none, the commonest.
         most = int(np.lexsort((old, np.round(new - old, 9), np.round(np.abs(new - old), 9)))[-1])

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.stats import poisson
 
-from driftline.detectors.decision.binned import Binned, dispersions_of_bins, dispersions_of_smooth
+from driftline.detectors.decision.binned import Binned, bins_of_values, dispersions_of_bins, dispersions_of_smooth
 from driftline.detectors.decision.reference import History, Reference
+from driftline.detectors.decision.widths import Widths
 from driftline.detectors.statistics.bins import MOST, Bins, bins_evidence
+from driftline.detectors.statistics.functionals import Functionals
 from driftline.detectors.statistics.long_run import limits
 from driftline.detectors.statistics.smooth import Smooth
 
@@ -85,6 +87,20 @@ def test_bins_of_which_a_baseline_has_too_few_are_never_evidence() -> None:
     window = np.bincount(np.full(200, 9), minlength=17)[None].astype(float)
     assert joined.evidence(window, np.array([[200.0]]), np.array([[2016.0]]), np.ones((1, 1)))[0, 0] < 200
     assert known.dispersion[bins.of[9]] > 1e6
+
+
+def test_values_of_a_nominal_signal_are_bins_that_vary_as_their_shares_do() -> None:
+    rng = np.random.default_rng(4)
+    codes = np.repeat(rng.choice(6, N // 20, p=[0.4, 0.3, 0.2, 0.099, 0.001, 0]), 20)
+    known, counts = history(codes, 6, 200), np.bincount(codes, minlength=6)
+    for series, slope in ((known, 20), (history(rng.permutation(codes), 6, 200), 1)):
+        bins = bins_of_values(counts, Widths.of(series, Functionals(counts / N, 6, ordered=False)))
+        assert bins.of.tolist() == [*range(6)]
+        assert bins.dispersion[:4] == pytest.approx(np.full(4, slope), rel=0.4)
+        # The rare one has some 20 events, of one session, and the last one none at all.
+        assert (bins.dispersion[4:] > 1e6).all()
+        assert not bins.new.any()
+        assert bins.merged(counts[None]).tolist() == [counts.tolist()]
 
 
 def evidence(counts: list[float], expected: list[float], size: float = 1e9, dispersion: float = 1.0) -> float:

@@ -64,6 +64,7 @@ DRIFTS = [
     *((RARE, OFTEN, True, test, 0) for test in ("ks", "level", "spread", "bins")),
     *((ONCE, OFTEN, True, test, 0) for test in ("ks", "bins")),
     (EVEN, np.append([0.13, 0.07, *[0.0999] * 8], 0.0008), False, "chi2", 0),
+    *((EVEN, np.array([p, *[(0.999 - p) / 9] * 9, 0.001]), False, "bins", 0) for p in (0.05, 0.13)),
 ]
 
 

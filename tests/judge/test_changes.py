@@ -68,6 +68,8 @@ def test_a_number_changes_in_mean_spread_unit_or_shape(after: list[float], headl
         (["on"] * 100, ["off"] * 9 + ["on"] * 91, "rate", Special.UNSEEN, "left its constant on: 9 % other values"),
         (["a", "b"] * 50, ["c"] * 10 + ["a"] * 90, "rate", Special.UNSEEN, "unseen values 0 % → 10 %"),
         (["a"] * 80 + ["b"] * 20, ["a"] * 50 + ["b"] * 50, "chi2", None, "a 80 % → 50 %"),
+        (["a"] * 60 + ["b"] * 38 + ["c"] * 2, ["a"] * 53 + ["b"] * 39 + ["c"] * 8, "chi2", None, "a 60 % → 53 %"),
+        (["a"] * 60 + ["b"] * 38 + ["c"] * 2, ["a"] * 53 + ["b"] * 39 + ["c"] * 8, "bins", None, "c 2 % → 8 %"),
         ([True] * 50 + [False] * 50, [True] * 80 + [False] * 20, "chi2", None, "true 50 % → 80 %"),
     ],
 )
