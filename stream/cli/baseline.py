@@ -17,11 +17,12 @@ from driftline.detectors.decision.rates import HOUR
 from driftline.detectors.summaries.codes import BINS, Kind
 from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.build import BuildSettings, build_baseline
+from driftline.stream.baselines.cycles import cycle_remarks
 from driftline.stream.baselines.file import FORMAT_VERSION, encode_baseline, manifest
 from driftline.stream.baselines.kinds import NAMED_KINDS, check_kinds
 from driftline.stream.baselines.outcomes import outcomes_of
 from driftline.stream.baselines.rates import rates_of
-from driftline.stream.baselines.remarks import baseline_remarks
+from driftline.stream.baselines.remarks import unpromised
 from driftline.stream.baselines.sample import read_events
 from driftline.stream.cli.accept import baseline_accept
 from driftline.stream.cli.terminal import (
@@ -177,13 +178,16 @@ def baseline_build(
     else:
         _print_built(built, target, rejections.total)
         print_unwatched(out, unwatched(built, chosen.signals, Coverage()))
-        _print_calibrated(found, target)
+        _print_calibrated(found, built, target)
 
 
-def _print_calibrated(found: Calibration | None, target: Path) -> None:
+def _print_calibrated(found: Calibration | None, built: Baseline, target: Path) -> None:
+    """What a calibration found, of which signals it promises nothing included."""
     if found:
         print_calibration(out, found)
     else:
+        for remark in unpromised(built):
+            out.print(Text(printable(remark)))
         out.print(Text(f"what its history would have paged: driftline calibrate {target}"), soft_wrap=True)
 
 
@@ -328,7 +332,7 @@ def _print_built(built: Baseline, target: Path, rejected: int) -> None:
         f", and groups of rare values of {counted(len(built.layout.groups), 'text')}" if built.layout.groups else ""
     )
     out.print(Text(f"{target}: {events}; {counted(len(own), 'signal')} ({kinds}){groups}"))
-    for remark in baseline_remarks(built):
+    for remark in cycle_remarks(built.cycles, built.about):
         out.print(Text(printable(remark)))
     if (outcomes := built.outcomes) is not None:
         main = outcomes.coding.task.main

@@ -31,7 +31,7 @@ def check(
 
     Of a valid one, print how many false pages it promises of each model, by the traffic of its baseline file.
 
-    Exit code 0: valid. 1: something is wrong.
+    Exit code 0: valid. 1: something is wrong. 2: it cannot be read.
     """
     diagnostics = check_config(
         read_text(path),

@@ -123,11 +123,20 @@ def _baselines(
     broken = [each._replace(level="error") for each in as_findings("baselines", remarks)]
     names = [*baselines, *(f"{model} {version}" for model, own in versions.items() for version in own)]
     read = ", ".join(names) or "none is configured: each model learns one from its first events"
-    given = (*baselines.values(), *(each for own in versions.values() for each in own.values()))
-    own = [(each, config.for_model(each.model)) for each in given]
-    useless = [remark for each in own for remark in _doubts(*each)]
+    given = {(model, ""): each for model, each in baselines.items()}
+    given |= {(model, version): each for model, own in versions.items() for version, each in own.items()}
+    useless = [
+        remark._replace(message=_with_version(remark.message, *name))
+        for name, each in given.items()
+        for remark in _doubts(each, config.for_model(each.model))
+    ]
     doubtful = as_findings("baselines", [*mistaken_versions(versions), *useless])
     return [*broken, *doubtful] or [Finding("baselines", "ok", read)]
+
+
+def _with_version(message: str, model: str, version: str) -> str:
+    """A remark on a model's baseline, of which other versions may have one, too."""
+    return message.replace(f"model {model}:", f"model {model} {version}:", 1) if version else message
 
 
 def _doubts(baseline: Baseline, config: ModelConfig) -> Iterator[Remark]:

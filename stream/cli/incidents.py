@@ -120,7 +120,7 @@ def explain_command(
         raise typer.BadParameter(f"expected an id such as 3f9a21c47be0d512, or its first characters, got {alert!r}")
     settings = read_config(config)
     draw = _drawing() if png else None
-    found = _search(_sources(settings, alerts), alert)
+    found = _search(_sources(settings, alerts), alert, alerts)
     allowed = settings.for_model(found.alert.model).allowed if config else ""
     if page:
         # Jinja2 takes a tenth of a second to import, which other commands should not pay.
@@ -212,11 +212,14 @@ def _listed(settings: Config) -> tuple[list[IndexedAlerts], list[ListedIncident]
     return indexed, sorted(found, key=lambda each: each.rank), _of_feedback(settings, lambda store: store.read())
 
 
-def _search(sources: Iterator[Lines], wanted: str) -> FoundAlert:
+def _search(sources: Iterator[Lines], wanted: str, file: Path | None = None) -> FoundAlert:
+    """file: the only source, if one is given."""
     try:
         found = next((hit for lines in sources if (hit := find(lines, wanted))), None)
     except AmbiguousIdError as error:
         raise CommandError(f"several alerts have ids that begin with {wanted}:\n{error}") from error
+    if found is None and file is not None:
+        raise CommandError(f"{file}: holds no alert and no incident {wanted}; its lines have the ids")
     if found is None:
         raise CommandError(
             f"no alert and no incident {wanted}; list the newest with: driftline incidents --past. If this is the id "

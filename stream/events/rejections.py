@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
-
-import msgspec
 
 from driftline.detectors.arrays import IntArray
 from driftline.stream.events.candidates import NAMES, likely_path
@@ -122,7 +121,7 @@ def _suggestion(part: str, paths: Sequence[str], mapping: EventMapping) -> str:
 
 def _document(message: bytes | None) -> dict[str, Any]:
     try:
-        document = msgspec.json.decode(message or b"")
+        document = json.loads(message or b"")  # which reads NaN, as parsing does
     except (ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}

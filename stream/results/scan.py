@@ -10,6 +10,7 @@ from driftline.detectors.summaries.codes import Kind
 from driftline.stream.alerts.build import iso
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.sample import Sample
+from driftline.stream.baselines.unwatched import Why
 from driftline.stream.config.sections import Config
 from driftline.stream.inspection.inspect import Inspection
 from driftline.stream.outcomes.facts import performance_facts
@@ -25,6 +26,9 @@ _NO_TIME_SAYS = (
     "when anything changed: the rows have no time, so each table is one sample of independent rows; name a column of "
     "times to see since when, and to allow for daily and weekly cycles"
 )
+
+# Fields that only the rows have, in the words of two tables.
+_CHANGES = {Why.NEW: "the reference has no such column", Why.FILLED: "empty in the reference, and has values now"}
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,10 @@ class Scan:
         return [
             *(f"too little was judged: {each}" for each in self.verdict.shortfalls),
             *([] if self.timed else [_NO_TIME_SAYS]),
-            *(f"{each.model}: " * several + f"{_short(each.field)}: {each.detail}" for each in fields),
+            *(
+                f"{each.model}: " * several + f"{_short(each.field)}: {_CHANGES.get(each.why, each.detail)}"
+                for each in fields
+            ),
             *(f"{_short(name)}: left out: {why}" for name, why in guessed.items()),
             *self.found.proposal.notes,
             *self._labels(),

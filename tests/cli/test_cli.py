@@ -208,6 +208,14 @@ def test_no_drift_is_0_and_drift_is_1_with_a_summary_and_a_file_of_alerts(built:
     assert alert["time"] == alert["data"]["emitted_at"]
 
 
+def test_an_alert_that_a_file_does_not_hold_is_missed_in_that_file(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "alerts.jsonl").write_bytes(b'{"data": {"id": "0123456789abcdef"}}\n')
+    result = run("explain", "0000dead", "--alerts", "alerts.jsonl")
+    assert (result.code, words(result.err)) == (
+        2, "error: alerts.jsonl: holds no alert and no incident 0000dead; its lines have the ids"
+    )  # fmt: skip
+
+
 @pytest.mark.usefixtures("built")
 def test_the_same_input_gives_the_same_bytes_in_two_processes(tmp_path: Path) -> None:
     for name in ("one", "two"):
@@ -597,6 +605,15 @@ def test_a_table_without_times_makes_a_baseline_with_unordered(run: Run, tmp_pat
     for command in (("check", "driftline.yaml"), ("doctor", "-c", "driftline.yaml")):
         found = run(*command)
         assert "its baseline has no order in time" in words(found.out + found.err)
+
+
+def test_a_doubt_of_a_baseline_is_said_once_and_names_the_version(run: Run, tmp_path: Path) -> None:
+    for version in ("4.2", "5.0"):
+        build = ("baseline", "build", "calm.jsonl", "--model", "fraud", "--unordered", "-o", f"{version}.driftline")
+        assert words(run(*build).out).count("no order in time is known") == 1
+    (tmp_path / "d.yaml").write_text("models: {fraud: {baselines: {4.2: 4.2.driftline, 5.0: 5.0.driftline}}}")
+    found = words(run("doctor", "-c", "d.yaml").out)
+    assert [found.count(f"model fraud {each}: its baseline has no order in time") for each in ("4.2", "5.0")] == [1, 1]
 
 
 def test_what_a_table_is_not_read_for_is_said(run: Run, tmp_path: Path) -> None:

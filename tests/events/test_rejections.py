@@ -42,6 +42,10 @@ def test_a_remedy_names_the_fields_of_the_message_and_the_likely_one(
     assert helps in remedy(reason_of(message, mapping), message, mapping)
 
 
+def test_a_message_with_nan_has_a_remedy_too() -> None:
+    assert "did you mean `time`?" in remedy("ts: missing", b'{"time": 1, "amount": NaN}', NATIVE)
+
+
 def test_rejections_are_counted_by_place_with_the_first_as_an_example() -> None:
     found = Rejections(NATIVE)
     found.add([Rejection(0, "ts: missing"), Rejection(1, "not JSON: x at byte 3")], [b'{"time": 1}', b"{"])

@@ -33,11 +33,11 @@ from driftline.stream.outcomes.sentences import figure_text
 from driftline.stream.panes.pane import Pane, Range
 from driftline.stream.replay.pipeline import LogBatch, Pipeline
 from driftline.stream.replay.run import replay
-from driftline.stream.replay.verdict import decide
+from driftline.stream.replay.verdict import Outcome, Verdict, decide
 from driftline.stream.reports.page import outcome_history as pages
 from driftline.stream.reports.page.page import Report, render, replay_page
 from driftline.stream.results.outcome_history import Band, OutcomeHistory, outcome_history, replayed_history
-from driftline.stream.results.overview import Overview
+from driftline.stream.results.overview import ModelView, Overview
 from driftline.stream.scan.tables import NO_TIME
 from tests.harness.labelled import EPOCH, baseline_of, configured, messages, ran
 
@@ -344,6 +344,9 @@ def test_a_report_of_many_models_names_a_few_and_shows_what_is_open_first(pipeli
     assert "and 301 more incidents of outcomes</a>" in render(report)
     few = replace(empty, histories={"a": worse, "b": ended})
     assert "more" not in few.headline
+    calm = Overview(tuple(ModelView(each, "", baseline_of(messages(400, seed=9)), True, (), ()) for each in "abc"))
+    clear = replace(few, overview=calm, verdict=Verdict(Outcome.NO_DRIFT)).headline
+    assert clear.endswith("No signal of 3 models has changed."), "a model that is worse has changed"
     assert "and 2 more incidents of outcomes</a>" in render(few)
 
 

@@ -156,3 +156,11 @@ def test_importing_driftline_imports_neither_arrow_nor_the_command_line() -> Non
     code = "import driftline, sys; assert not {'pyarrow', 'typer', 'jinja2', 'pandas'} & sys.modules.keys()"
 
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_column_that_only_the_rows_have_is_named_without_offsets_and_partitions() -> None:
+    both = {"x": [0.5, 1.5] * 500}
+
+    found = driftline.compare(both, both | {"extra": [1.5, 2.5] * 500})
+
+    assert "extra: the reference has no such column" in found.unchecked

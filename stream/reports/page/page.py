@@ -105,9 +105,9 @@ class Report:
             return verdict_sentence(changed[0] if changed else self.overview.models[0])
         total = len(self.overview.models)
         if not changed:
-            return f"None of {total:,} models has changed."
+            return f"No signal of {total:,} models has changed."
         listed = ", ".join(printable(each.name) for each in changed[:_NAMED]) + (", …" if len(changed) > _NAMED else "")
-        return f"{len(changed):,} of {total:,} models have changed: {listed}."
+        return f"Signals of {len(changed):,} of {total:,} models have changed: {listed}."
 
     @property
     def timed(self) -> bool:
