@@ -344,7 +344,7 @@ def test_a_report_of_many_models_names_a_few_and_shows_what_is_open_first(pipeli
     assert "and 301 more incidents of outcomes</a>" in render(report)
     few = replace(empty, histories={"a": worse, "b": ended})
     assert "more" not in few.headline
-    calm = Overview(tuple(ModelView(each, "", baseline_of(messages(400, seed=9)), True, (), ()) for each in "abc"))
+    calm = Overview(tuple(ModelView(each, "", baseline_of(messages(4000, seed=9)), True, (), ()) for each in "abc"))
     clear = replace(few, overview=calm, verdict=Verdict(Outcome.NO_DRIFT)).headline
     assert clear.endswith("No signal of 3 models has changed."), "a model that is worse has changed"
     assert "and 2 more incidents of outcomes</a>" in render(few)
