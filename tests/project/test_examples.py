@@ -50,3 +50,20 @@ def test_the_data_of_the_examples_is_made_as_it_is_kept(tmp_path: Path, monkeypa
     made = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*.*")}
     assert len(made) == len(FOLDERS)
     assert made == {name: (EXAMPLES / name).read_bytes() for name in made}
+
+
+def test_the_readme_and_the_first_page_show_exactly_what_a_scan_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header, *rows = (EXAMPLES / "table" / "churn.csv").read_text().splitlines(keepends=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)  # in a pipe, lines are whole
+    Path("before.csv").write_text("".join([header, *rows[:750]]))
+    Path("after.csv").write_text("".join([header, *rows[750:]]))
+
+    code = driftline("scan", "after.csv", "--reference", "before.csv")
+
+    printed = capsys.readouterr().out
+    assert (code, "1 of its 6 signals differs" in printed) == (1, True)
+    for page in ("README.md", "docs/START.md"):
+        assert f"```\n{printed}" in (EXAMPLES.parent / page).read_text(), page
