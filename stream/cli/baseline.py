@@ -288,7 +288,10 @@ def _report_rejections(rejections: Rejections, events: Sequence[Event], unordere
         first = f"the first at offset {cause.offset:,}: {cause.summary}"
         err.print(Text(f"rejected {cause.times:,} × for {cause.place}, {first}", style="yellow"))
     if causes and not events and not unordered and {cause.example for cause in causes} == {"ts: missing"}:
-        raise BaselineError("no event has a time; with --unordered, rows of a table need none")
+        raise BaselineError(
+            "no event has a time; `driftline inspect FILE -o driftline.yaml` finds it, and -c reads by that; with "
+            "--unordered, rows of a table need none"
+        )
     if excess := rejections.excess(rejections.total + len(events), allowed):
         raise BaselineError(f"nothing is written: {excess}")
 

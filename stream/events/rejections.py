@@ -21,7 +21,8 @@ _MAX_PLACES = 100
 _MAX_PATHS, _MAX_DEPTH, _NAMED = 200, 4, 8
 _OTHERWISE = {
     "id": "name the path of the id with `mapping.id`, or use the record's position: `mapping: {id: $record}`",
-    "ts": "name the path of the time with `mapping.ts`; a topic's own times are `mapping: {ts: $record}`",
+    "ts": "name the path of the time with `mapping.ts`, as `driftline inspect` proposes; a topic's own times are "
+    "`mapping: {ts: $record}`",
     "model": "name the path with `mapping.model`, or the model itself: `mapping: {model: =NAME}`, --model for tables",
 }
 

@@ -17,6 +17,7 @@ from driftline.stream.config.sections import Config
 from driftline.stream.judge.waiting import Counts
 from driftline.stream.replay.pipeline import ModelCounts
 from driftline.stream.replay.run import ReplayResult
+from driftline.stream.text.phrases import counted
 
 #: Share of the messages that may be rejected, and of the events that may belong to models with too few of them, in an
 #: all-clear. Logs do hold some broken messages; if every hundredth is lost, as much of a drift may be lost with them.
@@ -140,8 +141,8 @@ def _unjudged(model: str, counts: ModelCounts, config: Config) -> str:
     chosen = config.for_model(model)
     if counts.not_due:
         return (
-            f"its {counts.not_due:,} events are fewer than one evaluation takes, {chosen.clock:,} (clock); replay more "
-            "of them, or lower clock"
+            f"it has {counted(counts.not_due, 'event')}, fewer than the {chosen.clock:,} of one evaluation (clock); it "
+            "needs more, or a lower clock"
         )
     if counts.learned_from:
         return f"its baseline was learned from all of its {counts.learned_from:,} events; give it a baseline with -b"

@@ -83,7 +83,7 @@ def _evidence(each: SignalEvidence) -> str:
 def print_summary(console: Console, result: ReplayResult, verdict: Verdict, seconds: float) -> None:
     """Print the end of a replay: what was read, what was watched and what was not, and the verdict."""
     rate = result.events / seconds if seconds else 0.0
-    console.print(f"{result.events:,} events in {seconds:.1f} s ({rate:,.0f}/s)")
+    console.print(f"{counted(result.events, 'event')} in {seconds:.1f} s ({rate:,.0f}/s)")
     for problem, count, example in _problems(result):
         console.print(Text(printable(f"  {count:,} × {problem}, such as: {example}"), style="yellow"))
     for model, events in result.learned.items():

@@ -288,7 +288,11 @@ def test_fewer_events_than_an_evaluation_takes_are_no_all_clear(built: Run, tmp_
     write(tmp_path / "few.jsonl", CALM[:30])
     result = built("replay", "few.jsonl", "-b", "fraud.driftline")
     assert result.code == 2
-    assert "its 30 events are fewer than one evaluation takes, 50 (clock)" in words(result.out)
+    assert "it has 30 events, fewer than the 50 of one evaluation (clock)" in words(result.out)
+    write(tmp_path / "one.jsonl", CALM[:1])
+    one = words(built("replay", "one.jsonl", "-b", "fraud.driftline").out)
+    assert one.startswith("1 event in ")
+    assert "it has 1 event, fewer than the 50" in one
 
 
 def test_no_event_at_all_is_no_all_clear(built: Run) -> None:
@@ -439,7 +443,7 @@ def test_rejected_events_are_shown_before_a_build_without_events_fails(run: Run,
     assert result.code == 2
     assert "rejected 50 × for ts, the first at offset 0: ts: missing; the message has id, time" in words(result.err)
     assert "did you mean `time`? add `mapping: {ts: time}`" in words(result.err)
-    assert "no event has a time" in words(result.err)
+    assert "no event has a time; `driftline inspect FILE -o driftline.yaml` finds it" in words(result.err)
 
 
 @pytest.mark.parametrize(
