@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -68,20 +68,48 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Taken:
-    """The predictions (n,) of a track in a slot, each id once. run: the number of its run in `runs`.
+class _Predicted:
+    """What n predictions are to a coding, without one 0, and their scores. run: the number of each one's in `runs`."""
 
-    doubled: how many were left out. coding: None if the track has no reference, then `predicted` has no meaning.
-    """
-
-    keys: Keys
-    ts: IntArray
     predicted: FloatArray
     score: FloatArray
     run: IntArray
     runs: tuple[Range, ...]
-    doubled: int
+
+    @classmethod
+    def of(cls, parts: Sequence[tuple[Any, IntArray]], coding: Coding | None) -> Self:
+        """In these rows of parts, one at least."""
+        columns, runs = list[tuple[npt.NDArray[Any], ...]](), list[Range]()
+        for part, rows in parts:
+            prediction, score = part.half.prediction[rows], part.half.score[rows]
+            predicted = coding.predicted(prediction, score) if coding else np.zeros(len(rows))
+            owner = np.searchsorted(np.cumsum([n for _, n in part.runs]), rows, "right") + len(runs)
+            columns.append((predicted, score, owner))
+            runs += [run for run, _ in part.runs]
+        predicted, score, run = map(np.concatenate, zip(*columns, strict=True))
+        return cls(predicted, score, run, tuple(runs))
+
+    def first_of_each(self, keys: Keys, ts: IntArray) -> IntArray:
+        """The rows with the earliest prediction of each key; of several at one time, one that the rows alone decide."""
+        partition, start = (np.array([getattr(each, name) for each in self.runs]) for name in ("partition", "start"))
+        order = np.lexsort((start[self.run], partition[self.run], self.score, self.predicted, ts, keys))
+        return np.asarray(order[np.append(True, np.diff(keys[order]) != 0)])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taken:
+    """The predictions (n,) of a track in a slot, each id once.
+
+    parts: those with the slot's rows, and these. rows: (n,) which of all these rows. coding: None if the track has no
+    reference. doubled: how many were left out.
+    """
+
+    parts: Sequence[tuple[Any, IntArray]]
+    rows: IntArray
+    keys: Keys
+    ts: IntArray
     coding: Coding | None
+    doubled: int = 0
 
     @classmethod
     def of(
@@ -91,33 +119,15 @@ class Taken:
 
         index: of all of the track. start: of the slot, epoch ms. keep: see `Bounds`.
         """
-        columns, runs = list[tuple[npt.NDArray[Any], ...]](), list[Range]()
-        for part, rows in parts:
-            half = part.half.take(rows)
-            predicted = coding.predicted(half.prediction, half.score) if coding else np.zeros(len(rows))
-            owner = np.searchsorted(np.cumsum([n for _, n in part.runs]), rows, "right") + len(runs)
-            columns.append((half.keys, half.ts, predicted, half.score, owner))
-            runs += [run for run, _ in part.runs]
-        if not columns:
-            none = np.empty(0, np.int64)
-            return cls(none.astype(np.uint64), none, none.astype(float), none.astype(float), none, (), 0, coding)
-        keys, ts, predicted, score, run = (np.concatenate(own) for own in zip(*columns, strict=True))
-        every = cls(keys, ts, predicted, score, run, tuple(runs), 0, coding)
-        kept = every._first_of_each()
+        own, none = list(parts), np.empty(0, np.int64)
+        if not own:
+            return cls((), none, none.astype(np.uint64), none, coding)
+        keys, ts = (np.concatenate([getattr(part.half, name)[rows] for part, rows in own]) for name in ("keys", "ts"))
+        kept = keys.argsort()
+        if len(keys) > 1 and not (np.diff(keys[kept]) != 0).all():
+            kept = _Predicted.of(own, coding).first_of_each(keys, ts)
         kept = kept[~_has_earlier(keys[kept], ts[kept], index, start, keep)]
-        doubled = len(keys) - len(kept)
-        return cls(keys[kept], ts[kept], predicted[kept], score[kept], run[kept], tuple(runs), doubled, coding)
-
-    def _first_of_each(self) -> IntArray:
-        """The rows with the earliest prediction of each key; of several at one time, one that the rows alone decide."""
-        order = np.argsort(self.keys)
-        keys = self.keys[order]
-        if (keys[1:] != keys[:-1]).all():
-            return order  # nearly always, and much faster
-        partition, start = (np.array([getattr(each, name) for each in self.runs]) for name in ("partition", "start"))
-        order = np.lexsort((start[self.run], partition[self.run], self.score, self.predicted, self.ts, self.keys))
-        keys = self.keys[order]
-        return np.asarray(order[np.append(True, keys[1:] != keys[:-1])])
+        return cls(own, kept, keys[kept], ts[kept], coding, len(keys) - len(kept))
 
     def panes(self, coding: Coding, rows: list[int], labels: list[str]) -> list[Pane[OutcomeTable]]:
         """The outcomes of these rows (m,) with their labels, and the other predictions, as they follow each other.
@@ -126,15 +136,16 @@ class Taken:
         """
         found, known = np.full(len(self.keys), None, object), np.zeros(len(self.keys), bool)
         found[rows], known[rows] = labels, True
-        order = np.lexsort((self.keys, self.ts))
+        order, all_rows = np.lexsort((self.keys, self.ts)), _Predicted.of(self.parts, coding)
         labelled = np.flatnonzero(known[order])
         pieces = np.array_split(labelled, math.ceil(len(rows) / PIECE)) if len(rows) else []
         parts = np.split(order, [int(each[0]) for each in pieces[1:]])
-        return [self._pane(coding, own, found[own].tolist()) for own in parts if len(own)]
+        return [self._pane(coding, all_rows, own, found[own].tolist()) for own in parts if len(own)]
 
-    def _pane(self, coding: Coding, rows: IntArray, labels: list[str | None]) -> Pane[OutcomeTable]:
-        ts, runs = self.ts[rows], [self.runs[run] for run in {*self.run[rows].tolist()}]
-        table = coding.outcomes(ts, self.predicted[rows], self.score[rows], labels)
+    def _pane(self, coding: Coding, of: _Predicted, rows: IntArray, labels: list[str | None]) -> Pane[OutcomeTable]:
+        ts, own = self.ts[rows], self.rows[rows]
+        runs = [of.runs[run] for run in {*of.run[own].tolist()}]
+        table = coding.outcomes(ts, of.predicted[own], of.score[own], labels)
         return Pane(table, int(ts.min()), int(ts.max()), _union(runs))
 
 

@@ -96,8 +96,6 @@ class Part(Struct, Generic[H], frozen=True, eq=False):
 
     def without(self, before: int) -> Self | None:
         """The part without its rows of earlier times, epoch ms, if these are more than half of them."""
-        if self.first >= before:
-            return self
         kept = self.half.ts >= before
         return self if 2 * int(kept.sum()) >= len(kept) else self.sampled(kept)
 
@@ -147,7 +145,7 @@ class Halves(Struct, Generic[H], frozen=True, eq=False):
         """The parts with rows of a time, epoch ms, and the numbers of these rows."""
         for part in self.parts:
             if part.first < end and part.last >= first:
-                rows = np.flatnonzero((part.half.ts >= first) & (part.half.ts < end))
+                (rows,) = ((part.half.ts >= first) & (part.half.ts < end)).nonzero()
                 if len(rows):
                     yield part, rows
 
@@ -162,7 +160,8 @@ class Halves(Struct, Generic[H], frozen=True, eq=False):
 
     def without(self, before: int) -> Self:
         """The halves without parts that are older, or are so for the most part: a wrong clock keeps no others."""
-        parts = tuple(rest for each in self.parts if (rest := each.without(before)) is not None)
+        rests = (each if each.first >= before else each.without(before) for each in self.parts)
+        parts = tuple(each for each in rests if each is not None)
         if all(map(is_, parts, self.parts)) and len(parts) == len(self.parts):
             return self
         left = replace(self, parts=parts)

@@ -44,7 +44,7 @@ class Index:
         for own, columns in self.runs:
             first, end = own.searchsorted(keys, "left"), own.searchsorted(keys, "right")
             times = end - first
-            if not times.any():
+            if not np.count_nonzero(times):
                 continue  # most runs, if a few keys are asked for
             place = np.repeat(np.arange(len(keys)), times)
             # The rows of a key follow each other: its first one, and as many more as there are.

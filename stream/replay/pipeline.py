@@ -125,9 +125,9 @@ class Pipeline:
     of workers whose alerts it repeats. calendar_of: gives the calendar of a model. versions: the baselines of versions
     that have their own. states and events: the state and the number of events of every model seen so far. histories: by
     model and track, the sketches of its events by time, and steps: of incidents, each with its model; both for reports,
-    if `keeps_history`. keeps_timelines: whether states have timelines of features, as those that workers store; nothing
-    is decided by them. signals: by model, the kind of each signal of its baselines or, without one, the names in the
-    events that it learns from.
+    if `keeps_history`. keeps_timelines: whether states have timelines, as those that workers store; nothing is decided
+    by them. For reports, those of outcomes are kept. signals: by model, the kind of each signal of its baselines or,
+    without one, the names in the events that it learns from.
     """
 
     config: Config
@@ -259,11 +259,13 @@ class Pipeline:
         return alerts
 
     def _new_monitor(self, model: str) -> Monitor:
-        settings = monitor_settings(self.level)
+        settings, config = monitor_settings(self.level), self.config.for_model(model)
         settings["timelines"] = settings["timelines"] and self.keeps_timelines
+        if not (self.keeps_timelines or self.keeps_history):
+            config = config.model_copy(update={"history": None})
         self.monitors[model] = Monitor(
             model,
-            self.config.for_model(model),
+            config,
             self.known_baselines.get(model),
             self.config.limits,
             self._dependences,
