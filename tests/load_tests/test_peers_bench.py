@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from load_tests.bench.peers.drifts import DRIFTS, limit, optimum
 from load_tests.bench.peers.elsewhere import decode, encode
 from load_tests.bench.peers.model import EDETECTOR
 from load_tests.bench.peers.of_river import RIVER, peer
+from load_tests.bench.peers.plots import plot
 
 
 def test_the_optimum_crosses_as_often_as_the_formula_of_siegmund_says() -> None:
@@ -124,3 +126,9 @@ def test_the_quick_run_finds_no_fault(monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.setattr("sys.argv", ["peers", "--quick"])
     assert main() == 0
     assert "Driftline, panes of 250" in capsys.readouterr().out
+
+
+def test_pictures_are_of_what_was_measured(tmp_path: Path) -> None:
+    rows = {"optimum": [(100.0, 300.0)], "Driftline": [(100.0, 500.0), (1.0, 600.0)], "ADWIN": [], "Page-Hinkley": []}
+    plot({"delays": {}, "looser": [], "curves": {"mean 0.2 σ": rows, "spread × 1.2": rows}}, tmp_path)
+    assert [each.name for each in tmp_path.iterdir()] == ["delay-by-rate.png"]

@@ -4,6 +4,7 @@
     nice python -m load_tests.bench.peers --runs 4 --drifts mean --json
     nice python -m load_tests.bench.peers --peers-python peers/bin/python    with those of `elsewhere.py`
     nice python -m load_tests.bench.peers --plot docs/images                 both pictures of docs/DETECTION.md
+    nice python -m load_tests.bench.peers --curves --plot docs/images     delay against the rate: some 10 minutes
     nice python -m load_tests.bench.peers --figures peers.json --plot docs/images    of what --json has printed
     nice python -m load_tests.bench.peers --quick                Driftline and ADWIN on three drifts: a minute
 
@@ -146,9 +147,17 @@ def show(figures: Figures) -> None:
         kind: {name: f"{count:,.{int(count < 100)}f}" for name, count in row.items()}
         for kind, row in figures["alarms"].items()
     }
+    by_rate = {
+        drift: {
+            name: ", ".join(f"{delay:,.0f} at {rate:,.3g}" for rate, delay in points) for name, points in own.items()
+        }
+        for drift, own in figures.get("curves", {}).items()
+    }
     _print("values from the drift to an alarm, median", slow)
     _print(f"alarms in a million values without a drift; promised: {PER_VALUE * 1e6:g}", often)
-    _print("processor time", {"µs a value": {name: f"{cost:,.2g}" for name, cost in figures["cost"].items()}})
+    _print("delay by false pages in a million events", by_rate)
+    cost = {name: f"{each:,.2g}" for name, each in figures["cost"].items()}
+    _print("processor time", {"µs a value": cost} if cost else {})
 
 
 def _print(title: str, columns: Mapping[str, Mapping[str, str]]) -> None:
@@ -168,6 +177,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--peers-python", type=Path, metavar="PATH", help="a Python that has Frouros and alibi-detect")
     parser.add_argument("--quick", action="store_true", help="two runs of three drifts, and 20,000 quiet events")
+    parser.add_argument("--curves", action="store_true", help="nothing but the delays at other rates")
     parser.add_argument("--figures", type=Path, metavar="JSON", help="these instead of measuring")
     parser.add_argument("--plot", type=Path, metavar="FOLDER", help="save delays.png and delay-by-rate.png there")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
@@ -182,7 +192,7 @@ def _arguments() -> argparse.Namespace:
 def main() -> int:
     """Parse arguments, measure, print."""
     given = _arguments()
-    figures = json.loads(given.figures.read_bytes()) if given.figures else _quick() if given.quick else _all(given)
+    figures = json.loads(given.figures.read_bytes()) if given.figures else _measured(given)
     if given.plot:
         plot(figures, given.plot)
     if given.json:
@@ -194,11 +204,11 @@ def main() -> int:
     return int(bool(found))
 
 
-def _quick() -> Figures:
-    return measured(*_QUICK, peers("ADWIN"), None)
-
-
-def _all(given: argparse.Namespace) -> Figures:
+def _measured(given: argparse.Namespace) -> Figures:
+    if given.quick:
+        return measured(*_QUICK, peers("ADWIN"), None)
+    if given.curves:
+        return {**measured((), 0, (), 0, (), None), "curves": curves(CURVES, given.runs)}
     drifts = [each for each in DRIFTS if each.startswith(tuple(given.drifts))]
     kinds, others = list(TRAFFIC) if given.quiet_events else [], [*peers(), EDETECTOR]
     figures = measured(drifts, given.runs, kinds, given.quiet_events, others, given.peers_python)

@@ -17,8 +17,9 @@ _LEFT_OUT = ("always", "never")
 
 
 def plot(figures: Mapping[str, Any], folder: Path) -> None:
-    """Save `delays.png` and `delay-by-rate.png`. Figures must be of a whole run: all drifts, and not `--quick`."""
-    _dots(figures["delays"], figures["looser"], folder / "delays.png")
+    """Save `delays.png`, of figures of all drifts, and `delay-by-rate.png`."""
+    if figures["delays"]:
+        _dots(figures["delays"], figures["looser"], folder / "delays.png")
     _curves(figures["curves"], folder / "delay-by-rate.png")
 
 
