@@ -361,7 +361,7 @@ def _category_headline(layout: Layout, test: Column, before: Sketch, after: Sket
     surest = grouped or test.statistic == "bins"
     most = surest_code(layout, s, before, after) if surest else int(np.argmax(np.abs(new - old)[: layout.sizes[s]]))
     value = _short(_values(layout.signals[s].coder)[most])
-    what = f"values of {value}, which the baseline has only together:" if grouped and most else value
+    what = f"rare values of {value}:" if grouped and most else value
     return f"{what} {_percent(old[most])} → {_percent(new[most])}"
 
 

@@ -111,7 +111,7 @@ def test_a_new_value_is_seen_by_its_group_and_the_headline_says_which() -> None:
     found = found_in(built(), live)
     assert {each.signal for each in found} == {RARE}
     group = f"group {crc32(NEW.encode()) % GROUPS + 1} of {GROUPS}"
-    assert found[0].change.headline.startswith(f"values of {group}, which the baseline has only together: ")
+    assert found[0].change.headline.startswith(f"rare values of {group}: ")
     figure = choose_figure(built().layout, found[0].test, built().total, built().sketch_events(events(live)))
     assert figure.value == group
     assert not found_in(built(), shops(4000, 3))
