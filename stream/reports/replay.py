@@ -48,7 +48,8 @@ def print_alert(console: Console, data: AlertData[Evidence], verbose: bool = Fal
 
     verbose: with the evidence in nats, the test, and where the window begins in the log.
     """
-    title = Text.assemble((data.status.upper(), "bold"), " ", printable(data.component))
+    status = "REOPENED" if data.reopened else data.status.upper()
+    title = Text.assemble((status, "bold"), " ", printable(data.component))
     facts = (f"since {data.starts_at}", f"incident {data.incident_id}", data.severity, data.kind)
     head = Text(printable("  ·  ".join(facts)), style="dim")
     lines = (

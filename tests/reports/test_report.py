@@ -7,6 +7,7 @@ from collections import Counter
 from itertools import dropwhile
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from rich.console import Console
@@ -131,6 +132,13 @@ def test_an_alert_fits_the_terminal_and_no_word_is_broken(width: int) -> None:
     (evidence, _) = fired.data.evidence.signals
     assert f"{evidence.evidence_nats:.1f} > {evidence.threshold_nats:.1f} nats" in text
     assert f"since {evidence.since[:16]}Z" in text
+
+
+def test_an_incident_that_comes_back_is_no_mere_update() -> None:
+    own, (fired, _) = console(120), incident(["features.amount"])
+    back = msgspec.structs.replace(fired.data, status=Status.UPDATED, reopened=True)
+    print_alert(own, back)
+    assert printed(own)[0].split() == ["REOPENED", "fraud"]
 
 
 def test_names_and_values_of_the_traffic_are_text_and_no_markup() -> None:
