@@ -68,8 +68,8 @@ class Bins:
 
     @property
     def events(self) -> int:
-        """Events of regular codes in the baseline."""
-        return int(self.counts.sum())
+        """Events of regular codes in the baseline; 1 if there are none, as of a text all of whose values are rare."""
+        return max(int(self.counts.sum()), 1)
 
     @cached_property
     def order(self) -> IntArray:

@@ -103,6 +103,17 @@ def test_values_of_a_nominal_signal_are_bins_that_vary_as_their_shares_do() -> N
         assert bins.merged(counts[None]).tolist() == [counts.tolist()]
 
 
+def test_values_that_a_baseline_has_not_got_are_no_evidence() -> None:
+    codes = np.full(N, 4)
+    functionals = Functionals(np.bincount(codes) / N, 4, ordered=False)
+    widths, none = Widths.of(history(codes, 5), functionals), np.zeros(4, np.int64)
+    with np.errstate(all="raise"):
+        joined = Binned.of([(0, bins_of_values(none, widths), Reference(np.bincount(codes)[None].astype(float)))])
+        window = np.array([[0.0, 9.0, 0.0, 0.0, 91.0]])
+        found = joined.evidence(window, window.sum(1, keepdims=True), np.array([[float(N)]]), np.ones((1, 1)))
+    assert found.item() < 1
+
+
 def evidence(counts: list[float], expected: list[float], size: float = 1e9, dispersion: float = 1.0) -> float:
     k, e = np.array([counts]), np.array([expected])
     n = k.sum(1, keepdims=True)
