@@ -111,10 +111,10 @@ def dispersions_of_bins(history: History, bins: Bins) -> FloatArray:
 
 
 def bins_of_values(counts: IntArray, widths: Widths) -> Bins:
-    """Each value of a nominal signal as a bin. counts: (size,) of its regular codes; widths: of these codes first.
+    """Each value of a nominal signal as a bin. counts: (size,) of its regular codes. widths: of the same signal.
 
-    Their dispersion is that of their shares in the longest windows, of which the slopes tell; it is beyond all evidence
-    for those of which the baseline has too few.
+    The dispersion of a bin is that of its share in the longest windows, and beyond all evidence where the baseline has
+    too few events of it.
     """
     dispersion = widths.longest[: len(counts)]
     return Bins(counts, np.where(counts >= _KNOWN * dispersion, dispersion, _NEVER), apart=True)

@@ -57,7 +57,7 @@ _TWO_SIDES = math.log(2)
 
 @dataclass(frozen=True, eq=False)
 class Likeness:
-    """What a signal's windows are compared with. bins: None if not tested; smooth: likewise, of an ordered one."""
+    """What a signal's windows are compared with. bins; smooth, of an ordered signal: None if not tested."""
 
     reference: Reference
     functionals: Functionals

@@ -3,8 +3,8 @@
 | tests                            | share                                                                        |
 |----------------------------------|------------------------------------------------------------------------------|
 | ks, level, spread, smooth, adwin | Kolmogorov-Smirnov distance: of the values, those that moved past some value |
-| bins                             | of the values, those at one place: by how much its share has changed         |
-| chi2, rate                       | by how much the share of one category, or of a special code, has changed     |
+| bins of numbers                  | of the values, those at one place: by how much its share has changed         |
+| chi2, bins of categories, rate   | by how much the share of one category, or of a special code, has changed     |
 
 All are parts of the events or values, so one unit serves numbers and categories. No mean of ranks differs by more than
 the distance, and a shift of a normal signal by d σ has a distance of 0.4 d.

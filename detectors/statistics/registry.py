@@ -197,8 +197,8 @@ _ROWS = (
         "A share of the outcomes is compared with its configured floor, by a bound that holds at every length.",
     ),
     Statistic(
-        "bins", Subject.VALUES, Against.REFERENCE, Sides.BOTH, "one value, or values at one place",
-        "A tail bound compares the share of each text, or of each of 64 bins of numbers and of new ones between.",
+        "bins", Subject.VALUES, Against.REFERENCE, Sides.BOTH, "one category, or values at one place",
+        "A tail bound compares the share of each category; of numbers, of each of 64 bins and new values between.",
     ),
     Statistic(
         "smooth", Subject.ORDERED, Against.REFERENCE, Sides.BOTH, "another shape of the same level and spread",
