@@ -11,7 +11,7 @@ import numpy as np
 from driftline.detectors.arrays import FloatArray, IntArray
 from driftline.detectors.decision.reference import History, Reference, mixed
 from driftline.detectors.decision.widths import Widths, variances
-from driftline.detectors.statistics.bins import Bins, bins_evidence
+from driftline.detectors.statistics.bins import NEVER, Bins, bins_evidence
 from driftline.detectors.statistics.functionals import Functionals
 from driftline.detectors.statistics.long_run import limits, long_run
 from driftline.detectors.statistics.smooth import Smooth
@@ -20,13 +20,11 @@ from driftline.detectors.statistics.smooth import Smooth
 # times on 20,000 rows where 0.6 were promised. They are counted by the dispersion of the level: bins of AR(1) 0.95 seem
 # to vary less, and those that seem so by chance paged 37 times on 10,000 rows where 8 were promised.
 _KNOWN = 25
-# The dispersion of bins that are not compared.
-_NEVER = 2.0**30
 
 
 @dataclass(frozen=True, eq=False)
 class Binned:
-    """The bins of signals with one baseline and the same phases, one signal after another: B in all.
+    """The bins that are tested of signals with one baseline and the same phases, one signal after another: B in all.
 
     codes: columns of codes, one bin after another. starts: where each bin begins in these (B,). signals: the first bin
     of each signal. shares: expected by phase (H, B). dispersion: φ (B,).
@@ -40,32 +38,37 @@ class Binned:
 
     @classmethod
     def of(cls, several: Sequence[tuple[int, Bins, Reference]]) -> Self:
-        """The bins of signals, one at least, each with the column of its first code."""
-        sizes, numbers = (
-            [0, *lengths] for lengths in zip(*((len(b.of), b.number) for _, b, _ in several), strict=True)
+        """The bins of signals, one at least, each with one that is tested, and with the column of its first code."""
+        orders = [bins.order[np.isin(bins.of[bins.order], bins.tested)] for _, bins, _ in several]
+        starts = [
+            np.searchsorted(bins.of[order], bins.tested) for order, (_, bins, _) in zip(orders, several, strict=True)
+        ]
+        of_codes, of_bins = (np.cumsum([0, *map(len, each)])[:-1] for each in (orders, starts))
+        expected = (
+            (bins.merged(known.shares[:, : len(bins.of)]) + bins.new / bins.events)[:, bins.tested]
+            for _, bins, known in several
         )
-        of_codes, of_bins = np.cumsum(sizes), np.cumsum(numbers)
         return cls(
-            np.concatenate([first + bins.order for first, bins, _ in several]),
-            np.concatenate([before + bins.starts for before, (_, bins, _) in zip(of_codes, several, strict=False)]),
-            of_bins[:-1],
-            np.hstack(
-                [bins.merged(known.shares[:, : len(bins.of)]) + bins.new / bins.events for _, bins, known in several]
-            ),
-            np.concatenate([np.broadcast_to(bins.dispersion, bins.number) for _, bins, _ in several]),
+            np.concatenate([first + order for (first, _, _), order in zip(several, orders, strict=True)]),
+            np.concatenate([before + own for before, own in zip(of_codes, starts, strict=True)]),
+            of_bins,
+            np.hstack([*expected]),
+            np.concatenate([np.broadcast_to(bins.dispersion, bins.number)[bins.tested] for _, bins, _ in several]),
         )
+
+    def merged(self, counts: FloatArray) -> FloatArray:
+        """Counts (w, B) of the bins, from those of codes (w, K)."""
+        own = counts[:, self.codes]
+        return own if len(self.starts) == len(self.codes) else np.asarray(np.add.reduceat(own, self.starts, axis=1))
 
     def evidence(self, counts: FloatArray, phases: FloatArray, size: FloatArray, restless: FloatArray) -> FloatArray:
         """Evidence (w, S) of windows with these counts (w, K) and events by phase (w, H).
 
         size: of the reference (w, 1). restless: by how much more than usual each signal varies in a window (w or 1, S).
         """
-        merged, number = counts[:, self.codes], self._number
-        if len(self.starts) < len(self.codes):
-            merged = np.add.reduceat(merged, self.starts, axis=1)
-        dispersion = np.repeat(restless, number, axis=1) * self.dispersion
-        n = phases.sum(1, keepdims=True)
-        return bins_evidence(merged, mixed(phases, self.shares), n, size, dispersion, self.signals)
+        dispersion = np.repeat(restless, self._number, axis=1) * self.dispersion
+        n, expected = phases.sum(1, keepdims=True), mixed(phases, self.shares)
+        return bins_evidence(self.merged(counts), expected, n, size, dispersion, self.signals)
 
     @property
     def _number(self) -> IntArray:
@@ -99,25 +102,25 @@ def dispersions_of_smooth(history: History, smooth: Smooth) -> FloatArray:
 
 
 def dispersions_of_bins(history: History, bins: Bins) -> FloatArray:
-    """The dispersions (B,) of bins, beyond all evidence for those of which the baseline has too few.
+    """The dispersions (B,) of bins, `NEVER` of those of which the baseline has too few.
 
     New values have the largest of the others.
     """
     clumped = dispersions(history, np.eye(bins.number)[bins.of])
     slow = dispersions(history, _shape(history, len(bins.of)), _usual)[0]
     known = bins.merged(bins.counts) >= _KNOWN * np.maximum(clumped, slow)
-    new = clumped[known].max() if known.any() else _NEVER
-    return np.asarray(np.where(known, clumped, np.where(bins.new > 0, new, _NEVER)))
+    new = clumped[known].max() if known.any() else NEVER
+    return np.asarray(np.where(known, clumped, np.where(bins.new > 0, new, NEVER)))
 
 
 def bins_of_values(counts: IntArray, widths: Widths) -> Bins:
     """Each value of a nominal signal as a bin. counts: (size,) of its regular codes. widths: of the same signal.
 
-    The dispersion of a bin is that of its share in the longest windows, and beyond all evidence where the baseline has
-    too few events of it.
+    The dispersion of a bin is that of its share in the longest windows; it is not tested where the baseline has too few
+    events of it.
     """
     dispersion = widths.longest[: len(counts)]
-    return Bins(counts, np.where(counts >= _KNOWN * dispersion, dispersion, _NEVER), apart=True)
+    return Bins(counts, np.where(counts >= _KNOWN * dispersion, dispersion, NEVER), apart=True)
 
 
 def _shape(history: History, size: int) -> FloatArray:

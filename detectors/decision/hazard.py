@@ -18,11 +18,13 @@ signal counts as many tests of its shape as it has cuts, at most three (`Likenes
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
 import numpy as np
+
+from driftline.detectors.arrays import FloatArray
 
 #: Events of a pane for which `COST` is simulated.
 PANES: Final = (50, 100, 250)
@@ -38,6 +40,9 @@ COST: Final[Mapping[str, tuple[float, ...]]] = MappingProxyType(
         "rate": (-1.0, -1.0, -0.5),
     }
 )
+#: How many shares of the rate of its signal a test has; all others have one. On average drifts are seen soonest where a
+#: share is the chance that its test is the first to see the next drift: most are shifts, which level sees first.
+SHARES: Final[Mapping[str, float]] = MappingProxyType({"level": 4.0})
 #: Nats for which `COST` is.
 HEIGHT: Final = 11
 # Nats below which c was not simulated, and rounds after which a height is known to a thousandth of a nat.
@@ -45,6 +50,11 @@ _LOWEST, _ROUNDS = 4, 3
 # Nats of the lowest threshold. Where every check may alarm, the formula falls below 0, and a ratio to it means nothing;
 # a window as odd as one in e is no evidence, however many pages are allowed.
 _FAINTEST = 1.0
+
+
+def shares(tests: Iterable[str]) -> FloatArray:
+    """How many shares of the rate of their signal these tests (T,) have."""
+    return np.array([SHARES.get(each, 1.0) for each in tests])
 
 
 def threshold(test: str, rate: float, pane: float, signals: int, tests: float) -> float:

@@ -81,10 +81,12 @@ class Likeness:
 
     @cached_property
     def worth(self) -> FloatArray:
-        """How many tests each one (T,) counts for, where the rate is shared: those of a shape alarm together."""
-        shape = sum(test in SHAPE for test in self.tests)
-        own = min(max(self.functionals.cuts.size, 1), shape) / max(shape, 1)
-        return np.array([own if test in SHAPE else 1.0 for test in self.tests])
+        """How much of its share each test (T,) spends on alarms that no other raises.
+
+        Of two values ks, level and spread are one test, and of three values two.
+        """
+        beside_level = (min(max(self.functionals.cuts.size, 1), len(SHAPE)) - 1) / (len(SHAPE) - 1)
+        return np.array([beside_level if test in ("ks", "spread") else 1.0 for test in self.tests])
 
     def judges(self, events: float) -> bool:
         """Whether windows of as many events, at all times of a cycle, are long enough to be judged for their shape."""
@@ -149,7 +151,7 @@ class Likenesses:
 
     @cached_property
     def worth(self) -> FloatArray:
-        """How many tests each one (T,) counts for."""
+        """How much of its share each test (T,) spends."""
         return np.concatenate([each.worth for each in self.signals])
 
     def evidence(self, counts: FloatArray, phases: FloatArray) -> FloatArray:

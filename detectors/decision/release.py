@@ -142,11 +142,10 @@ class Recovery:
         return np.asarray(np.take_along_axis(ratio, at, axis=1)[:, 0])
 
     def _bins(self) -> FloatArray:
-        bins, binned, widths = self.signal.bins, self.signal.alone.binned, self.signal.widths
-        if bins is None or binned is None:
+        binned, widths = self.signal.alone.binned, self.signal.widths
+        if binned is None:
             return np.zeros(len(self.counts))
-        size = self.signal.functionals.size
-        counts, drift = (bins.merged(each[:, :size]) for each in (self.counts, self.drift))
+        counts, drift = (binned.merged(each) for each in (self.counts, self.drift))
         expected, usual = (mixed(each, binned.shares) for each in (self.phases, self.before))
         at = ((drift - usual) ** 2 / (binned.dispersion * np.maximum(usual, 1e-12))).argmax(1)[:, None]
         dispersion = binned.dispersion * widths.restless(self.phases)[:, :1]

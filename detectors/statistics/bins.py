@@ -26,6 +26,8 @@ from driftline.detectors.statistics.clumps import clumped_evidence, g_evidence
 
 #: Bins of a signal at most, beside the one of new values: as many as a grid has quantiles.
 MOST: Final = 64
+#: The dispersion of bins of which the baseline has too few events: they are not tested.
+NEVER: Final = 2.0**30
 # Squared deviations over the variance, below which a bin has less than 6 nats and is not looked at more closely. Its
 # share of a threshold, with ln 2B, is over twice as much.
 _FAR = 6.0
@@ -70,6 +72,11 @@ class Bins:
     def events(self) -> int:
         """Events of regular codes in the baseline; 1 if there are none, as of a text all of whose values are rare."""
         return max(int(self.counts.sum()), 1)
+
+    @cached_property
+    def tested(self) -> IntArray:
+        """The bins that are tested."""
+        return np.flatnonzero(np.broadcast_to(self.dispersion, self.number) < NEVER)
 
     @cached_property
     def order(self) -> IntArray:

@@ -7,8 +7,8 @@ Signals of 64 ordered codes, and of 10 categories by Zipf, half a percent of who
 panes against a known reference. An alarm counts once until 5,000 events have been quiet. For each test and size of a
 pane, the command prints c = h + ln(alarms / panes) at some thresholds h, and the c of 11 nats that follows, as c grows
 like half of ln h. As ks, level and spread alarm together, ks has no c of its own: "shape" is what all three have over
-their c in the table, three times what one has at most. Exit code 1: the table differs from it by more than chance and a
-quarter of a nat, or that of the shape by less than it may.
+their c less the logarithm of their shares, at most the logarithm of all these shares. Exit code 1: the
+table differs from it by more than chance and a quarter of a nat, or that of the shape by less than it may.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rich.table import Table
 
 from driftline.detectors.arrays import FloatArray
 from driftline.detectors.decision.binned import bins_of_values
-from driftline.detectors.decision.hazard import HEIGHT, PANES, cost, growth
+from driftline.detectors.decision.hazard import HEIGHT, PANES, SHARES, cost, growth, shares
 from driftline.detectors.decision.likeness import SHAPE, Likeness
 from driftline.detectors.decision.reference import Reference
 from driftline.detectors.decision.widths import Widths
@@ -99,7 +99,8 @@ def costs(pane: int, seeds: int) -> dict[str, list[tuple[int, float]]]:
             most = highest(signal, pane, rng)
             series = dict(zip(signal.tests, most.T, strict=True))
             if own := {*SHAPE} & series.keys():
-                series["shape"] = np.max([series[test] - cost(test, pane) for test in own], axis=0)
+                allowed = [cost(test, pane) - math.log(SHARES.get(test, 1)) for test in own]
+                series["shape"] = np.max([series[test] - each for test, each in zip(own, allowed, strict=True)], axis=0)
             for test, evidence in series.items():
                 times[test] += _TIME
                 for height in _HEIGHTS:
@@ -126,7 +127,7 @@ def main() -> int:
     for pane in chosen.panes:
         for test, rows in costs(pane, chosen.seeds).items():
             c, error = extrapolated(rows)
-            known = math.log(len(SHAPE)) if test == "shape" else cost(test, pane)
+            known = math.log(shares(SHAPE).sum()) if test == "shape" else cost(test, pane)
             apart = max(c - known, known - c - _SPARED * (test == "shape"))
             off += test != "ks" and apart > _NEAR + 3 * error
             table.add_row(str(pane), test, *(f"{each:.2f} ({n})" for n, each in rows), f"{c:.1f}", f"{known:.1f}")

@@ -49,9 +49,10 @@ class Dispersions:
         return Dispersions(kept) if kept else None
 
     def bins(self, layout: Layout, signal: int, total: IntArray) -> Bins | None:
-        """The bins of a signal, by its index; None if they are not tested. total: counts (C,) of the baseline."""
+        """The bins of a signal, by its index; None if none is tested. total: counts (C,) of the baseline."""
         known = self.of.get(layout.signals[signal].name)
-        return None if known is None else Bins(_regular(layout, signal, total), known[: -len(ORDERS)])
+        bins = None if known is None else Bins(_regular(layout, signal, total), known[: -len(ORDERS)])
+        return bins if bins and bins.tested.size else None
 
     def smooth(self, layout: Layout, signal: int, total: IntArray) -> Smooth | None:
         """What the smooth test asks of a signal, as `bins`."""

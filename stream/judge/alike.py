@@ -23,7 +23,7 @@ from driftline.detectors.arrays import BoolArray, FloatArray, IntArray
 from driftline.detectors.decision.battery import Battery, Column, signal_of, uses_past
 from driftline.detectors.decision.binned import bins_of_values
 from driftline.detectors.decision.far import Far
-from driftline.detectors.decision.hazard import threshold
+from driftline.detectors.decision.hazard import shares, threshold
 from driftline.detectors.decision.likeness import Likeness, Likenesses
 from driftline.detectors.decision.phases import HALF_HOURS, in_phases
 from driftline.detectors.decision.release import Recovery
@@ -136,7 +136,8 @@ class Alike:
             return likeness
         # Of two values chi-square sees as much.
         if not own.ordered and own.size > 2 and self.newest:
-            return replace(likeness, bins=bins_of_values(total[layout.columns[signal][: own.size]], likeness.widths))
+            bins = bins_of_values(total[layout.columns[signal][: own.size]], likeness.widths)
+            return replace(likeness, bins=bins if bins.tested.size else None)
         if self.bins is None:
             return likeness
         of = layout, signal, total
@@ -255,27 +256,30 @@ class Alike:
 
     @cached_property
     def _tested(self) -> FloatArray:
-        """Among how many tests (T,) what bets leave of the rate is shared, as each test has it: by weight.
+        """Among how many tests (T,) what bets leave of the rate is shared, as each test has it.
 
-        Rates of special codes that the baseline does not have are nearly all there are, and hardly ever alarm by
-        chance. They share a tenth, and far values with them.
+        Signals share it by weight, and the tests of each have its part by their shares. Rates of special codes that the
+        baseline does not have are nearly all there are, and hardly ever alarm by chance. They share a tenth among
+        themselves, and far values with them.
         """
-        columns, layout, weights = self.columns, self.battery.layout, self.weights.of[self.signal_of]
+        columns, layout, of = self.columns, self.battery.layout, self.signal_of
+        weights = self.weights.of[of]
         if not self.newest:
-            return np.asarray(weights[~np.isin(self.signal_of, [*self._bet_on])].sum() / weights)
+            return np.asarray(weights[~np.isin(of, [*self._bet_on])].sum() / weights)
         known = np.array([
             each.statistic != "far"
             if each.special is None
             else self.battery.baseline[layout.special_column(each.signal, each.special)] > 0
             for each in columns
         ])  # fmt: skip
-        worth = self._worth * weights
-        common, rare = worth[known].sum(), worth[~known].sum()
+        asked, rare = shares(each.statistic for each in columns), (self._worth * weights)[~known].sum()
+        of_signal = np.bincount(of[known], (self._worth * asked)[known], len(self.weights.of))
+        common = self.weights.of[of_signal > 0].sum() * of_signal[of] / asked
         return np.asarray(np.where(known, common / (1 - _RARE), rare / _RARE) / weights)
 
     @cached_property
     def _worth(self) -> FloatArray:
-        """How many tests each column (T,) counts for; none of those that are not made."""
+        """How much of its share each column (T,) spends; none of those that are not made."""
         worth = np.zeros(len(self.columns))
         worth[self._of_far] = 1
         for group in self._groups:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from scipy.stats import poisson
 from driftline.detectors.decision.binned import Binned, bins_of_values, dispersions_of_bins, dispersions_of_smooth
 from driftline.detectors.decision.reference import History, Reference
 from driftline.detectors.decision.widths import Widths
-from driftline.detectors.statistics.bins import MOST, Bins, bins_evidence
+from driftline.detectors.statistics.bins import MOST, NEVER, Bins, bins_evidence
 from driftline.detectors.statistics.functionals import Functionals
 from driftline.detectors.statistics.long_run import limits
 from driftline.detectors.statistics.smooth import Smooth
@@ -103,15 +104,25 @@ def test_values_of_a_nominal_signal_are_bins_that_vary_as_their_shares_do() -> N
         assert bins.merged(counts[None]).tolist() == [counts.tolist()]
 
 
-def test_values_that_a_baseline_has_not_got_are_no_evidence() -> None:
+def test_values_that_a_baseline_has_not_got_are_not_tested() -> None:
     codes = np.full(N, 4)
-    functionals = Functionals(np.bincount(codes) / N, 4, ordered=False)
-    widths, none = Widths.of(history(codes, 5), functionals), np.zeros(4, np.int64)
+    widths = Widths.of(history(codes, 5), Functionals(np.bincount(codes) / N, 4, ordered=False))
     with np.errstate(all="raise"):
-        joined = Binned.of([(0, bins_of_values(none, widths), Reference(np.bincount(codes)[None].astype(float)))])
-        window = np.array([[0.0, 9.0, 0.0, 0.0, 91.0]])
-        found = joined.evidence(window, window.sum(1, keepdims=True), np.array([[float(N)]]), np.ones((1, 1)))
-    assert found.item() < 1
+        bins = bins_of_values(np.zeros(4, np.int64), widths)
+        assert not bins.tested.size
+        assert not bins.merged(np.zeros((1, 4))).any()
+
+
+def test_bins_that_are_not_tested_cost_the_others_nothing() -> None:
+    counts, mixed = np.array([300, 200, 0, 2, 0, 0]), np.array([1.0, 1.0, NEVER, 3.0, NEVER, NEVER])
+    windows, n, size = np.array([[9.0, 80, 3, 0, 1, 2]]), np.array([[95.0]]), np.array([[502.0]])
+
+    def of(kept: Sequence[int]) -> float:
+        joined = Binned.of([(0, Bins(counts[kept], mixed[kept], apart=True), Reference(counts[None, kept] / 1.0))])
+        return joined.evidence(windows[:, kept], n, size, np.ones((1, 1))).item()
+
+    assert of(range(6)) == pytest.approx(of([0, 1, 3]))
+    assert of(range(6)) > 10
 
 
 def evidence(counts: list[float], expected: list[float], size: float = 1e9, dispersion: float = 1.0) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import pytest
 
-from driftline.detectors.decision.hazard import COST, PANES, cost, threshold
+from driftline.detectors.decision.hazard import COST, PANES, cost, shares, threshold
 from driftline.detectors.decision.likeness import Likeness
 from load_tests.bench.hazard import alarms, highest, likeness, signals
 
@@ -27,7 +27,9 @@ def test_all_tests_of_independent_traffic_together_page_as_often_as_stated(
     # A rate that allows each signal 30 false pages in 2 times 6,000 panes.
     rng, rate, pages, promised = np.random.default_rng(pane), 2.5e-3 / pane, 0, 0.0
     for signal in of(pane):
-        heights = [threshold(test, rate, pane, 1, float(signal.worth.sum())) for test in signal.tests]
+        asked = shares(signal.tests)
+        among = (signal.worth @ asked / asked).tolist()
+        heights = [threshold(test, rate, pane, 1, own) for test, own in zip(signal.tests, among, strict=True)]
         for _ in range(2):
             pages += alarms((highest(signal, pane, rng) / heights).max(1), 1.0, pane)
             promised += 6000 * rate * pane
