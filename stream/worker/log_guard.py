@@ -143,6 +143,10 @@ class LogGuard:
         elif time.monotonic() - self._all_seen > _MISSING_FOR:
             raise LogChangedError(f"topic {' and '.join(sorted(missing))} was deleted under this worker")
 
+    async def close(self) -> None:
+        """Disconnect from Kafka, once it has answered what it is being asked."""
+        await asyncio.to_thread(self._cluster.close)
+
     @property
     def logs(self) -> dict[str, str]:
         """By topic of events or labels, a name of the log that the group is bound to, see `continuity.log_of`."""

@@ -349,11 +349,12 @@ class Worker:
 
     async def _started(self) -> None:
         self.watchdog.start()
-        listener = self.listener or listen(self.config.worker.http)
+        listener = self._resources.enter_context(self.listener or listen(self.config.worker.http))
         await self._resources.enter_async_context(
             serve_worker_http(listener, self.metrics, self.watchdog, self.sketch_stage.intake)
         )
         self._resources.push_async_callback(self.store.client.aclose)
+        self._resources.push_async_callback(self.guard.close)
 
     async def _stopping(self, *_: Any, **__: Any) -> None:
         """Close what `_started` opened. No record is in work any more; housekeeping may be."""

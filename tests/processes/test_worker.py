@@ -258,6 +258,21 @@ def test_every_row_of_a_message_counts_once_also_after_a_crash_and_a_bad_row_is_
         assert (b"row 0: " if alone else f"row {size // 2}: ".encode()) in headers["reason"]
 
 
+# The program `driftline`, which names at its end each socket that is still open.
+NAMES_OPEN_SOCKETS = """
+import atexit, gc, runpy, socket
+
+def name():
+    for each in gc.get_objects():
+        if isinstance(each, socket.socket) and each.fileno() != -1:
+            print("still open:", each)
+
+gc.freeze = lambda: None  # it would hide what was made before
+atexit.register(name)
+runpy.run_module("driftline", run_name="__main__", alter_sys=True)
+"""
+
+
 def test_a_worker_reports_its_health_and_stops_on_a_signal(
     broker: Broker, redis_server: Server, tmp_path: Path
 ) -> None:
@@ -265,7 +280,9 @@ def test_a_worker_reports_its_health_and_stops_on_a_signal(
     deployment = deploy(tmp_path, broker, redis_server.address, sections)
     write_baseline(tmp_path)
     deployment.produce({0: [*messages("given", 1000, drift=(300, 1000)), b"{"]})
-    with deployment.worker(PYTHONWARNINGS="ignore,default::ResourceWarning,default::RuntimeWarning") as worker:
+    command = [sys.executable, "-c", NAMES_OPEN_SOCKETS, "worker", "-c", str(deployment.path)]
+    warnings = "ignore,default::ResourceWarning,default::RuntimeWarning"
+    with deployment.worker("worker", command, PYTHONWARNINGS=warnings) as worker:
         worker.wait_for(deployment.alerts)
         worker.wait_for(lambda: counted(deployment) == {"given": 1000})
         worker.wait_for(lambda: json.loads(worker.get("/health").body)["lag"] == 0)
@@ -274,6 +291,7 @@ def test_a_worker_reports_its_health_and_stops_on_a_signal(
         started = time.monotonic()
         assert worker.stop() == 0
         assert time.monotonic() - started < 10
+    assert "still open" not in worker.logs()
     (record,) = deployment.read(deployment.config.topics.alerts)
     assert (record.key, dict(record.headers)) == (b"given", {"content-type": b"application/cloudevents+json"})
     assert {name: samples[f"driftline_{name}"] for name in FIGURES} == FIGURES
