@@ -267,19 +267,27 @@ class WorkerProcess:
         """The log so far."""
         return self.log.read_text(errors="replace")
 
-    def wait_for(self, condition: Callable[[], Any], alive: bool = True) -> None:
+    def wait_for(
+        self, condition: Callable[[], Any], alive: bool = True, progress: Callable[[], Any] = lambda: None
+    ) -> None:
         """Poll until the condition holds. alive: whether the worker must run meanwhile.
 
-        WorkerEndedError if it ends; AssertionError with the end of the log after TIMEOUT.
+        progress: differs between two looks TIMEOUT apart as long as the worker gets on.
+
+        WorkerEndedError if it ends; AssertionError with the end of the log after TIMEOUT without progress.
         """
-        deadline = time.monotonic() + TIMEOUT
+        deadline, reached = time.monotonic() + TIMEOUT, None
         while not condition():
             if alive:
                 self.check_running()
             if time.monotonic() > deadline:
-                raise AssertionError(
-                    f"the condition does not hold after {TIMEOUT:.0f} s; the end of {self.log}:\n{self.last_lines()}"
-                )
+                before, reached = reached, progress()
+                if reached == before:
+                    raise AssertionError(
+                        f"the condition does not hold after {TIMEOUT:.0f} s without progress; the end of {self.log}:\n"
+                        f"{self.last_lines()}"
+                    )
+                deadline = time.monotonic() + TIMEOUT
             time.sleep(0.05)
 
     def check_running(self) -> None:
