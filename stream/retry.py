@@ -109,13 +109,19 @@ async def patiently(
     """What `call` returns, called again while it raises `passing`.
 
     Raises the last error after some 10 s, unless this process waits without end (`Waits.without_end`). Other errors
-    pass at once. The call may be carried out twice, when an answer is lost.
+    pass at once. The call may be carried out twice, when an answer is lost. An error is logged when it is a new one,
+    and at attempts 1, 2, 4, 8 and so on.
     """
     with calling(server) as wait:
+        attempt, said = 0, ""
 
         def failed(error: BaseException, pause: float) -> None:
+            nonlocal attempt, said
+            attempt += 1
             wait.failed(error)
-            log.warning("%s; trying again in %g s", error, pause)
+            if str(error) != said or attempt.bit_count() == 1:
+                log.warning("%s; trying again in %g s", error, pause)
+            said = str(error)
 
         attempts = _ATTEMPTS if _waits.get() is None else None
         return await retrying(passing, pauses(*_PAUSES), attempts=attempts, log=failed)(call, *args, **options)

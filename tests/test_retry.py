@@ -84,6 +84,26 @@ def test_a_process_gives_up_after_some_attempts_unless_it_waits_without_end(monk
     asyncio.run(scenario())
 
 
+def test_the_same_error_is_logged_ever_less_often_and_another_one_at_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(retry, "_PAUSES", (0,))
+    errors = iter([*["down"] * 6, "full", *["down"] * 9])
+
+    async def call() -> str:
+        for error in errors:
+            raise Later(error)
+        return "answer"
+
+    async def scenario() -> None:
+        Waits().without_end()
+        await patiently("Redis", Later, call)
+
+    asyncio.run(scenario())
+    said = [record.message.partition(";")[0] for record in caplog.records if record.levelname == "WARNING"]
+    assert said == ["down", "down", "down", "full", "down", "down"], "attempts 1, 2, 4, 7, 8 and 16"
+
+
 def test_a_wait_names_its_server_the_last_error_and_the_attempts_until_the_call_is_answered() -> None:
     waits = Waits()
     with waits.call("Redis") as first, waits.call("Redis") as second, waits.call("Kafka"):
