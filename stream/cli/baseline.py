@@ -285,7 +285,7 @@ def _events(batches: Iterator[list[bytes]], model: str, settings: Config) -> tup
 def _report_rejections(rejections: Rejections, events: Sequence[Event], unordered: bool, allowed: float) -> None:
     causes = rejections.causes()
     for cause in causes[:_SHOWN_CAUSES]:
-        first = f"the first at offset {cause.offset:,}: {cause.summary}"
+        first = f"the first {cause.where(of_files=True)}: {cause.summary}"
         err.print(Text(f"rejected {cause.times:,} × for {cause.place}, {first}", style="yellow"))
     if causes and not events and not unordered and {cause.example for cause in causes} == {"ts: missing"}:
         raise BaselineError(

@@ -39,6 +39,7 @@ from driftline.stream.cli.terminal import (
     reporting_kafka_errors,
     schemas_of,
     topic_of,
+    writable,
 )
 from driftline.stream.config.remarks import replaced_baselines
 from driftline.stream.config.sections import Config
@@ -109,7 +110,8 @@ def replay_command(
         list[Path] | None, typer.Option("--baseline", "-b", help="Baseline file. Repeat for more models.")
     ] = None,
     alerts: Annotated[
-        Path | None, typer.Option(help="Write the alerts to this file, each as one line of JSON.")
+        Path | None,
+        typer.Option(callback=writable, help="Write the alerts to this file, each as one line of JSON."),
     ] = None,
     to_topic: _ToTopic = None,
     from_: _From = None,
@@ -159,7 +161,7 @@ def replay_command(
     if json:
         print_json(summary(result, verdict))
     else:
-        report.print_summary(out, result, verdict, time.monotonic() - started)
+        report.print_summary(out, result, verdict, time.monotonic() - started, topic is None)
     raise typer.Exit(EXIT_CODES[verdict.outcome])
 
 

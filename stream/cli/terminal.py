@@ -149,7 +149,7 @@ MaxRejected = Annotated[
 ]
 
 
-def _writable(path: Path | None) -> Path | None:
+def writable(path: Path | None) -> Path | None:
     """A file to be written at the end of a command, refused at its start if there is no folder for it."""
     if path and not path.parent.is_dir():
         raise typer.BadParameter(f"there is no folder {path.parent}; make it first")
@@ -159,7 +159,7 @@ def _writable(path: Path | None) -> Path | None:
 ReportFile = Annotated[
     Path | None,
     typer.Option(
-        "--report", metavar="FILE", dir_okay=False, writable=True, callback=_writable,
+        "--report", metavar="FILE", dir_okay=False, writable=True, callback=writable,
         help="Write a report to this file: one HTML page.",
     ),
 ]  # fmt: skip

@@ -29,6 +29,9 @@ _TYPES = {
     "array": "a list",
 }
 _KEY = "[key]"  # pydantic's last step to a key of a mapping, which names no field
+_NO_MAPPING = (
+    "every field has a default, so the empty file is valid; if it holds events, `driftline inspect FILE` reads it"
+)
 _MAX_SHOWN = 60  # characters of a refused value; more would hide the message
 
 
@@ -67,7 +70,7 @@ def _words(error: Mapping[str, Any], schema: Schema, document: Document) -> tupl
         return document.place(path), f"{dotted_path(path)}: {rule}{found}", _meaning(_schema_at(schema, path))
     expected = _schema_at(schema, path)
     message = f"{dotted_path(path)}: expected {_expected(expected)}{_but_got(path, value)}"
-    return document.place(path), message, _hint(expected, value) or _meaning(expected)
+    return document.place(path), message, _hint(expected, value) or (_meaning(expected) if path else _NO_MAPPING)
 
 
 def _bad_key(section: Schema, path: Path, key: str, rule: object) -> tuple[str, str]:

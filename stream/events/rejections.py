@@ -45,6 +45,10 @@ class Cause(NamedTuple):
         """The example, and what would help."""
         return f"{self.example}; {self.remedy}" if self.remedy else self.example
 
+    def where(self, of_files: bool) -> str:
+        """Where the first one is, for people: records of files count from 1."""
+        return f"is record {(self.offset or 0) + 1:,}" if of_files else f"is at offset {self.offset:,}"
+
 
 @dataclass
 class Rejections:

@@ -104,6 +104,8 @@ def _why_not(baseline: Baseline) -> str:
     """Why a baseline cannot be replayed against itself, "" if it can."""
     if baseline.read_blocks is None:
         return "it was learned live, and its blocks were not kept"
+    if baseline.total.n < 2:
+        return "one event is no history"
     if pace_of_baseline(baseline) is None or not baseline.about.get("settings", {}).get("ordered", True):
         return "the order of its events is not known"
     if len(baseline.blocks) < FEWEST_BLOCKS:

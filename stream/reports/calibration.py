@@ -31,7 +31,9 @@ def print_calibration(console: Console, found: Calibration) -> None:
     if found.promise.pace is not None and not found.seen:
         return
     if not found.seen:
-        console.print(Text("what is seen within a day is not known, as its events have no times"), soft_wrap=True)
+        console.print(
+            Text("what is seen within a day is not known, as no times say how many events come a day"), soft_wrap=True
+        )
         return
     console.print(
         Text("the smallest change that is seen at least every other time, by time since its begin:"), soft_wrap=True

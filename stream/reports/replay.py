@@ -81,12 +81,17 @@ def _evidence(each: SignalEvidence) -> str:
     return "; ".join((", ".join(where), *evidence, *effect))
 
 
-def print_summary(console: Console, result: ReplayResult, verdict: Verdict, seconds: float) -> None:
-    """Print the end of a replay: what was read, what was watched and what was not, and the verdict."""
+def print_summary(
+    console: Console, result: ReplayResult, verdict: Verdict, seconds: float, of_files: bool = False
+) -> None:
+    """Print the end of a replay: what was read, what was watched and what was not, and the verdict.
+
+    of_files: whether records have no offsets, and are counted from 1.
+    """
     rate = result.events / seconds if seconds else 0.0
     console.print(f"{counted(result.events, 'event')} in {seconds:.1f} s ({rate:,.0f}/s)")
-    for problem, count, example in _problems(result):
-        console.print(Text(printable(f"  {count:,} × {problem}, such as: {example}"), style="yellow"))
+    for problem in _problems(result, verdict, of_files):
+        console.print(Text(printable(f"  {problem}"), style="yellow"))
     for model, events in result.learned.items():
         console.print(Text(f"  {printable(model)}: its baseline was learned from its first {events:,} events"))
     signals = sum(map(len, result.watched.values()))
@@ -112,12 +117,15 @@ def print_unwatched(console: Console, fields: Sequence[Unwatched], shown: int = 
         console.print(f"  and {len(fields) - shown:,} more; --json has all")
 
 
-def _problems(result: ReplayResult) -> Iterator[tuple[str, int, str]]:
+def _problems(result: ReplayResult, verdict: Verdict, of_files: bool) -> Iterator[str]:
     for cause in result.rejected.causes():
-        first = "" if cause.offset is None else f" (the first at offset {cause.offset:,})"
-        yield f"rejected for {cause.place}", cause.times, cause.example + first
+        # The verdict has the example and what helps, if it is about these.
+        is_said = any(each.endswith(cause.summary) for each in verdict.shortfalls)
+        example = "" if is_said else f", such as: {cause.example}"
+        first = "" if cause.offset is None else f" (the first {cause.where(of_files)})"
+        yield f"{cause.times:,} × rejected for {cause.place}{example}{first}"
     for place, count in result.defects.most_common():
-        yield place, count, result.examples[place]
+        yield f"{count:,} × {place}, such as: {result.examples[place]}"
 
 
 def _rest(result: ReplayResult) -> str:

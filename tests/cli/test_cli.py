@@ -121,6 +121,13 @@ def test_a_history_without_order_is_not_replayed_and_says_so(run: Run) -> None:
     assert "what its own history would have paged is not known: the order of its events is not known" in built
 
 
+def test_a_history_of_one_event_is_said_to_be_that(run: Run, tmp_path: Path) -> None:
+    write(tmp_path / "one.jsonl", CALM[:1])
+    built = words(run("baseline", "build", "one.jsonl", "--model", "fraud").out)
+    assert "what its own history would have paged is not known: one event is no history" in built
+    assert "what is seen within a day is not known, as no times say how many events come a day" in built
+
+
 def test_time_that_is_excluded_from_a_baseline_is_named_in_its_manifest(run: Run, tmp_path: Path) -> None:
     cut = f"{iso(EPOCH + 1500)}..{iso(EPOCH + 3000)}"
     built = run("baseline", "build", "drift.jsonl", "--model", "fraud", "--exclude", cut, "--json")
@@ -152,8 +159,8 @@ def test_events_of_other_models_are_skipped_and_bad_lines_reported(run: Run, tmp
     write(tmp_path / "mixed.jsonl", [*interleave(CALM, messages("churn", 2000)), b"{", b'{"id": 1}'])
     result = run("baseline", "build", "mixed.jsonl", "--model", "churn")
     assert "2,000 events, 2 rejected" in words(result.out)
-    assert "rejected 1 × for not JSON, the first at offset 4,000: not JSON" in words(result.err)
-    assert "for ts, the first at offset 4,001: ts: missing; the message has id" in words(result.err)
+    assert "rejected 1 × for not JSON, the first is record 4,001: not JSON" in words(result.err)
+    assert "for ts, the first is record 4,002: ts: missing; the message has id" in words(result.err)
     refused = run("baseline", "build", "mixed.jsonl", "--model", "chrun")
     assert (refused.code, words(refused.err)[-64:]) == (
         2,
@@ -322,7 +329,9 @@ def test_events_that_are_all_rejected_are_no_all_clear(built: Run, tmp_path: Pat
     result = built("replay", "no_times.jsonl", "-b", "fraud.driftline")
     assert result.code == 2
     assert "2,000 of 2,000 messages (100 %) were rejected" in words(result.out)
+    assert "2,000 × rejected for ts (the first is record 1)" in words(result.out)
     assert "such as: ts: missing; the message has id, timestamp, model," in words(result.out)
+    assert words(result.out).count("ts: missing") == 1
     assert "did you mean `timestamp`? add `mapping: {ts: timestamp}`" in words(result.out)
     (tmp_path / "mapped.yaml").write_text("mapping: {ts: timestamp}")
     assert built("replay", "no_times.jsonl", "-b", "fraud.driftline", "-c", "mapped.yaml").code == 0, "so it says"
@@ -401,7 +410,7 @@ def test_a_table_without_a_model_column_uses_the_given_model(built: Run, tmp_pat
     (tmp_path / "drift.csv").write_text("\n".join(table))
     assert built("replay", "drift.csv", "-b", "fraud.driftline", "--model", "fraud").code == 1
     nameless = built("replay", "drift.csv", "-b", "fraud.driftline")
-    assert "3,000 × rejected for model, such as: model: missing" in words(nameless.out)
+    assert "3,000 of them for model, such as: model: missing; the message has" in words(nameless.out)
 
 
 @pytest.mark.parametrize(
@@ -410,7 +419,7 @@ def test_a_table_without_a_model_column_uses_the_given_model(built: Run, tmp_pat
         ("replay none.jsonl -b fraud.driftline", ["none.jsonl", "no such file"]),
         ("replay drift.jsonl -b none.driftline", ["none.driftline: No such file", "`driftline baseline build`"]),
         ("replay drift.jsonl -b calm.jsonl", ["calm.jsonl: damaged baseline", "rebuild it"]),
-        ("replay drift.jsonl -b fraud.driftline --alerts no/such/folder", ["no/such/folder", "No such file"]),
+        ("replay drift.jsonl -b fraud.driftline --alerts no/such/folder", ["no folder no/such; make it first"]),
         ("replay drift.jsonl -c none.yaml", ["none.yaml", "does not exist"]),
         ("replay drift.jsonl -c bad.yaml", ["bad.yaml:1", "learn_evnts", "learn_events"]),
         ("replay drift.jsonl -c latin.yaml", ["latin.yaml: byte 3: not UTF-8", "save the file as UTF-8"]),
@@ -441,7 +450,7 @@ def test_rejected_events_are_shown_before_a_build_without_events_fails(run: Run,
     write(tmp_path / "no_times.jsonl", [message.replace(b'"ts"', b'"time"') for message in CALM[:50]])
     result = run("baseline", "build", "no_times.jsonl", "--model", "fraud")
     assert result.code == 2
-    assert "rejected 50 × for ts, the first at offset 0: ts: missing; the message has id, time" in words(result.err)
+    assert "rejected 50 × for ts, the first is record 1: ts: missing; the message has id, time" in words(result.err)
     assert "did you mean `time`? add `mapping: {ts: time}`" in words(result.err)
     assert "no event has a time; `driftline inspect FILE -o driftline.yaml` finds it" in words(result.err)
 

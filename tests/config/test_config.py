@@ -124,6 +124,8 @@ BROKEN_VALUES = [
     Case("worker: {log: jsn}", "1:15", "jsn",
          "worker.log: expected text or json, got the text 'jsn'", "did you mean `json`?"),
     Case("[1, 2]", "1:1", "[1, 2]", "the configuration: expected a mapping, got a list", "the empty file is valid"),
+    Case("id,ts,score\n1,2026-01-01,0.5", "1:1", "i",
+         "the configuration: expected a mapping, got the text", "if it holds events, `driftline inspect FILE`"),
 ]  # fmt: skip
 
 # Faults that no schema can express: between fields, or of size.
