@@ -14,7 +14,10 @@ Every rate judges the same traffic, the lower ones more of it.
 Traffic with cycles has 8,640 events a day, baselines of some days, panes of 240 events, stretches of 6 days or a week.
 
 With `--order shuffled` the rows of the baseline come in a random order, as in most training sets, with times that do
-not say so; with `--order unstated` the build is told that they do.
+not say so; with `--order unstated` the build is told that they do. With `--order learned` the model has no baseline and
+learns one of these rows, 5,000 by default.
+
+    nice python -m load_tests.bench.budget --order learned --kinds normal ar sess --rates 1e-5 --rows 5000
 
 With `--shift 1 --since 2500` the first signal, of numbers, is 1 σ higher from its 2,500th event on, and the table has
 the events until it is found, by run.
@@ -52,13 +55,16 @@ from driftline.detectors.arrays import FloatArray
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import BuildSettings, build_baseline
+from driftline.stream.baselines.file import FORMAT_VERSION
 from driftline.stream.codec.levels import monitor_settings
+from driftline.stream.config.limits import Limits
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.config.signals import Guarantee, SignalRule, Signals
 from driftline.stream.events.event import Event
 from driftline.stream.judge.incidents import Status
 from driftline.stream.judge.monitor import Monitor
 from driftline.stream.judge.state import ModelState
+from driftline.stream.judge.warm_up import learned_from
 from driftline.stream.panes.pane import SLOT_MS, Pane, Range
 from load_tests.bench.absence import above
 from load_tests.bench.detection import DAY, ar, values
@@ -120,7 +126,7 @@ _TEXTS: Mapping[str, Sequence[str]] = {
     for kind in kinds
 }
 # What the rows of a baseline say of the order in time.
-_ORDERS = ("kept", "shuffled", "unstated")
+_ORDERS = ("kept", "learned", "shuffled", "unstated")
 
 
 def _zipf(categories: int) -> FloatArray:
@@ -198,13 +204,15 @@ class Model:
         """The baseline of its first events."""
         names = [*map(_name, range(SIGNALS))]
         values = self._values(self.rows)
-        if self.order != "kept":
+        if self.order in ("shuffled", "unstated"):
             self._rng.shuffle(values)
         rows = enumerate(values.tolist())
         events = [
             Event(str(i), _START + i * _STEP, "m", None, dict(zip(names, map(self._value, row), strict=True)))
             for i, row in rows
         ]
+        if self.order == "learned":
+            return learned_from(events, "m", ModelConfig(), Limits(), FORMAT_VERSION, apart=True)
         settings = BuildSettings(timezone="UTC", ordered=self.order != "unstated")
         return build_baseline(events, {"model": "m"}, settings).with_derived()
 

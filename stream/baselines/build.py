@@ -42,6 +42,8 @@ BLOCKS = 256
 _FEWEST_BLOCKS = 16
 # Bytes of a .npy file before its numbers.
 _HEAD_BYTES = 128
+# The format level from which models learn their slopes, too.
+_SLOPES = 3
 _BOOLEAN = (FALSE, TRUE)
 
 
@@ -117,10 +119,12 @@ def build_baseline(
         cycles = None if named is None else cycles_of(layout, codes, columns.numeric, columns.ts, named)
     except ValueError as error:
         raise BaselineError(f"calendar.timezone: {error}") from error
-    steady = None if about.get("learned") else slopes_of(layout, codes, doubled)
+    learned = bool(about.get("learned"))
+    # Workers of earlier levels learn none, and name what is learned by its hash.
+    steady = None if learned and settings.format_version < _SLOPES else slopes_of(layout, codes, doubled)
     slopes = steady and steady.select(built.names.difference(cycles.by_name if cycles else ()))
-    bins = None if about.get("learned") else dispersions_of(layout, codes, columns.ts, cycles, slopes)
-    usual = None if about.get("learned") else usual_of(layout, blocks, cycles, columns.ts)
+    bins = None if learned and not slopes else dispersions_of(layout, codes, columns.ts, cycles, slopes)
+    usual = None if learned else usual_of(layout, blocks, cycles, columns.ts)
     return replace(built, cycles=cycles, slopes=slopes, bins=bins, usual=usual)
 
 

@@ -31,10 +31,12 @@ def unpromised(baseline: Baseline, but: Callable[[str], bool] = lambda _: False)
     if baseline.asks_live:
         yield f"no order in time is known of {signals}: {AT_FIRST}"
         return
-    if not baseline.is_ordered or baseline.about.get("learned"):
+    if not baseline.is_ordered:
         why = "nobody knows how their events depend on each other"
     elif slopes or baseline.total.n < FEWEST:
         why = "the history is too short for how slowly they vary"
+    elif baseline.about.get("learned"):
+        why = "the events that it was learned from do not tell how they depend on each other; build one of more events"
     else:
         why = "an earlier version built the baseline; build it again"
     yield f"false pages may come more often than stated for {signals}: {why}"

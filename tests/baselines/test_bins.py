@@ -96,4 +96,4 @@ def test_blocks_tell_about_the_same() -> None:
 
 def test_a_baseline_without_an_order_has_none() -> None:
     assert build({"x": remembering(0.5)}, BuildSettings(ordered=False)).bins is None
-    assert build({"x": remembering(0.5)}, learned=True).bins is None
+    assert build({"x": remembering(0.5)}, BuildSettings(format_version=2), learned=True).bins is None

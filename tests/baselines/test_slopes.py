@@ -121,7 +121,7 @@ def test_blocks_tell_about_the_same_slopes_as_the_events() -> None:
             lambda: build({"x": remembering(0.8)}, BuildSettings(ordered=False)),
             "until 15,000 live events have shown how they",
         ),
-        (lambda: build({"x": remembering(0.8)}, learned=True), "nobody knows how their events depend"),
+        (lambda: build({"x": remembering(0.8)}, BuildSettings(format_version=2), learned=True), "build one of more"),
         (lambda: build({"x": remembering(0.8, 30)}), "the history is too short"),
         (lambda: replace(build({"x": remembering(0.8)}), slopes=None), "build it again"),
     ],
@@ -133,6 +133,17 @@ def test_whoever_builds_a_baseline_without_slopes_is_told_why(baseline: object, 
     (remark,) = unpromised(built)
     assert "features.x" in remark
     assert why in remark
+
+
+def test_a_model_learns_the_slopes_that_a_file_would_have() -> None:
+    """Its warm-up is live traffic in order. Below level 3 workers of earlier versions learn the same baseline."""
+    values = {"x": remembering(0.8)}
+    learned, given = build(values, learned=True), build(values)
+    assert learned.slopes == given.slopes
+    assert learned.bins == given.bins
+    assert decode_baseline(encode_baseline(learned.without_blocks())).content_hash == learned.content_hash
+    before = build(values, BuildSettings(format_version=2), learned=True)
+    assert before.content_hash == before.arrays_hash
 
 
 def test_a_file_of_format_1_has_no_slopes() -> None:
