@@ -55,12 +55,14 @@ class Far:
     def counts(self, sketches: Sequence[Sketch]) -> IntArray:
         """How many values (p, R) of each column are far in each of p sketches."""
         found = np.zeros((len(sketches), len(self.layout.ranged)), np.int64)
-        for row, sketch in zip(found, sketches, strict=True):
-            if sketch.tails.size:
-                place, cell = np.divmod(sketch.tails[0], MAGNITUDES)
-                index, above = np.divmod(place, 2)
-                low, high = magnitudes(self.ends)[:, index]
-                np.add.at(row, index, np.where(np.where(above, cell > high, cell < low), sketch.tails[1], 0))
+        if tails := [each.tails for each in sketches]:
+            cells, number = np.hstack(tails)
+            place, cell = np.divmod(cells, MAGNITUDES)
+            index, above = np.divmod(place, 2)
+            low, high = self._cells[:, index]
+            far = np.flatnonzero(np.where(above, cell > high, cell < low))
+            row = np.repeat(np.arange(len(tails)), [each.shape[1] for each in tails])
+            np.add.at(found, (row[far], index[far]), number[far])
         return found[:, self._tested]
 
     def evidence(self, counts: IntArray, n: IntArray) -> FloatArray:
@@ -81,6 +83,11 @@ class Far:
         with np.errstate(over="ignore", invalid="ignore"):
             widened = np.where(some, [low - (high - low), high + (high - low)], [[-np.inf], [np.inf]])
         return np.clip(widened, -_LARGEST, _LARGEST)
+
+    @cached_property
+    def _cells(self) -> IntArray:
+        """The cells of `ends`."""
+        return magnitudes(self.ends)
 
     @cached_property
     def _tested(self) -> IntArray:

@@ -113,13 +113,14 @@ def bins_evidence(
     counts, expected: (w, B) of the bins of all signals, one after another; dispersion: (w, B) or (1, B). n: events
     (w, 1). size: of the reference (w, 1). starts: (S,) the first bin of each signal.
     """
-    wide = dispersion * (1 + n / size)
-    at = np.nonzero((counts - expected) ** 2 > _FAR * wide * expected)
-    k, e, of_n, of_size = counts[at], expected[at], n[at[0], 0], size[at[0], 0]
-    ratio = g_evidence(k, of_n, e * of_size / of_n, of_size) / np.broadcast_to(dispersion, counts.shape)[at]
-    strongest = np.zeros((len(counts), len(starts)))
     # Few bins are far from what is expected, so that to look at all of them would take longer.
-    of_signal = np.searchsorted(starts, at[1], side="right") - 1
-    np.maximum.at(strongest, (at[0], of_signal), np.minimum(ratio, clumped_evidence(k, e, wide[at])))
+    far = (counts - expected) ** 2 > dispersion * expected * (_FAR * (1 + n / size))
+    rows, bins = np.divmod(np.flatnonzero(far), counts.shape[1])
+    k, e, of_n, of_size = counts[rows, bins], expected[rows, bins], n[rows, 0], size[rows, 0]
+    own = np.broadcast_to(dispersion, counts.shape)[rows, bins]
+    ratio = g_evidence(k, of_n, e * of_size / of_n, of_size) / own
+    strongest = np.zeros((len(counts), len(starts)))
+    of_signal = np.searchsorted(starts, bins, side="right") - 1
+    np.maximum.at(strongest, (rows, of_signal), np.minimum(ratio, clumped_evidence(k, e, own * (1 + of_n / of_size))))
     number = np.diff(starts, append=counts.shape[1])
     return np.asarray(np.maximum(strongest - np.log(number) - math.log(2), 0.0))

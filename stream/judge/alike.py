@@ -227,22 +227,25 @@ class Alike:
 
         rate: false alarms per event of the model. fresh: events since the last check.
         """
-        more = len(self.columns) - thresholds.shape[1]
+        more, (columns, places, tests) = len(self.columns) - thresholds.shape[1], self._stated
         thresholds = np.hstack([thresholds, np.empty((len(thresholds), more))])
         rest = rate * (1 - self._proven.sum())
-        for group in self._groups:
-            each = [*zip(group.likenesses.tests, self._tested[group.columns].tolist(), strict=True)]
-            known = {test: threshold(test[0], rest, fresh, 1, test[1]) for test in {*each}}
-            thresholds[:, group.columns] = [known[test] for test in each]
-        # They are tested as rates are, of which one is hardly ever seen.
-        far = self._tested[self._of_far].tolist()
-        of_far = {tests: threshold("rate", rest, fresh, 1, tests) for tests in {*far}}
-        thresholds[:, self._of_far] = [of_far[tests] for tests in far]
+        thresholds[:, columns] = np.array([threshold(test, rest, fresh, 1, among) for test, among in tests])[places]
         if self.proven:
             # Tests that their bets replace have no evidence.
             thresholds[:, np.isin(self.signal_of, [*self._bet_on])] = np.inf
             thresholds[:, -len(self.proven.columns) :] = self.proven.thresholds(rate)
         return thresholds
+
+    @cached_property
+    def _stated(self) -> tuple[IntArray, IntArray, list[tuple[str, float]]]:
+        """The columns (c,) whose thresholds follow from the rate, and the test of each (c,) among those that differ."""
+        columns = np.concatenate([*(group.columns for group in self._groups), self._of_far])
+        # Far values are tested as rates are, of which one is hardly ever seen.
+        names = ("rate" if (name := self.columns[c].statistic) == "far" else name for c in columns)
+        each = [*zip(names, self._tested[columns].tolist(), strict=True)]
+        tests = sorted({*each})
+        return columns, np.array([tests.index(one) for one in each], np.int64), tests
 
     @cached_property
     def _of_far(self) -> IntArray:
