@@ -107,8 +107,11 @@ class Baseline:
 
     @property
     def is_doubted(self) -> bool:
-        """Whether live events may overrule its slopes: rows that were shuffled or sampled may have new times."""
-        return self.slopes is not None and not self.about.get("scan")
+        """Whether live events may overrule its slopes: rows that were shuffled or sampled may have new times.
+
+        What a model has learned by itself came as its traffic does.
+        """
+        return self.slopes is not None and not self.about.get("scan") and not self.about.get("learned")
 
     @property
     def model(self) -> str:

@@ -141,6 +141,7 @@ def test_a_model_learns_the_slopes_that_a_file_would_have() -> None:
     learned, given = build(values, learned=True), build(values)
     assert learned.slopes == given.slopes
     assert learned.bins == given.bins
+    assert (learned.is_doubted, given.is_doubted) == (False, True)
     assert decode_baseline(encode_baseline(learned.without_blocks())).content_hash == learned.content_hash
     before = build(values, BuildSettings(format_version=2), learned=True)
     assert before.content_hash == before.arrays_hash
