@@ -38,6 +38,7 @@ from driftline.stream.cli.terminal import (
     print_remarks,
     read_config,
     reading_messages,
+    writable,
 )
 from driftline.stream.config.errors import dotted_path
 from driftline.stream.config.remarks import unused_settings
@@ -124,7 +125,8 @@ def baseline_build(
     model: Annotated[str, typer.Option(help="Model of the baseline; events of other models are skipped.")],
     version: Annotated[str | None, typer.Option(help="Version of the model.")] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write; MODEL.driftline by default.")
+        Path | None,
+        typer.Option("--output", "-o", callback=writable, help="File to write; MODEL.driftline by default."),
     ] = None,
     config: ConfigFile = None,
     kind: Kinds = None,

@@ -29,6 +29,7 @@ from driftline.stream.cli.terminal import (
     reporting_kafka_errors,
     schemas_of,
     topic_of,
+    writable,
 )
 from driftline.stream.config.files import FileOptions
 from driftline.stream.config.sections import Config
@@ -57,7 +58,10 @@ _CHUNK = 1000
 def inspect_command(
     sources: EventSources,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write the configuration that reads the events to this file.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", callback=writable, help="Write the configuration that reads the events to this file."
+        ),
     ] = None,
     config: ConfigFile = None,
     events: Annotated[
