@@ -7,8 +7,8 @@ Signals of 64 ordered codes, and of 10 categories by Zipf, half a percent of who
 panes against a known reference. An alarm counts once until 5,000 events have been quiet. For each test and size of a
 pane, the command prints c = h + ln(alarms / panes) at some thresholds h, and the c of 11 nats that follows, as c grows
 like half of ln h. As ks, level and spread alarm together, ks has no c of its own: "shape" is what all three have over
-their c less the logarithm of their shares, at most the logarithm of all these shares. Exit code 1: the
-table differs from it by more than chance and a quarter of a nat, or that of the shape by less than it may.
+their c less the logarithm of their shares, at most the logarithm of all these shares. Exit code 1: the table differs
+from it by more than chance and a quarter of a nat, or that of the shape by less than it may.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How the false pages of a model's data are shared among its signals: equally, or by their priorities. Pure.
 
-A signal's weight is that of its priority, and each of its tests has as much of the rate as this is of all weights. So
-the sum of all shares, which is what is promised, is the same whatever the priorities are.
+A signal's weight is that of its priority, and it has as much of the rate as this is of all weights, which its tests
+share. So the sum of all shares, which is what is promised, is the same whatever the priorities are.
 """
 
 from __future__ import annotations
