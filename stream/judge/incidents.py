@@ -144,12 +144,16 @@ class Reported(Struct, frozen=True):
     density: float
 
 
+#: `Course.until` of an incident that was none, so that nothing later has its cause.
+NOTHING: Final = -1
+
+
 class Course(Struct, frozen=True, omit_defaults=True):
     """What an incident has been through. `stream.judge.returns` says what follows from it.
 
     ends: those that did not last. events: of quiet that show its end. quiet_from: events that the model had seen when
     all of it had recovered last. reported: the worst that was reported. until: what began up to then may have the same
-    cause, epoch ms.
+    cause, epoch ms; `NOTHING` if no later drift is the same again.
     """
 
     ends: int = 0

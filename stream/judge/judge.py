@@ -46,6 +46,7 @@ from driftline.stream.judge.lifecycle import LifeCycle
 from driftline.stream.judge.live_slopes import Alikes
 from driftline.stream.judge.pace import pace_of
 from driftline.stream.judge.proven import QUIET_GROWTH, Proven
+from driftline.stream.judge.returns import without_returns
 from driftline.stream.judge.state import JudgeState
 from driftline.stream.judge.timeline import Counter, Kept
 from driftline.stream.judge.weights import Weights
@@ -154,6 +155,9 @@ class Judge:
             return replace(state, pending=pending), incidents, []
         seen = state.seen + pending.content.n
         history, live = state.history.push(pending), self.alikes.after(state.live_slopes, pending)
+        if live and live.overruled and live is not state.live_slopes:
+            # What wrong slopes have found must not take in a drift that comes later.
+            incidents = without_returns(incidents, {Subject(self.track, name) for name in live.overruled})
         state = replace(state, pending=None, seen=seen, history=history, live_slopes=live)
         of_panes = time_of(state.history)
         at = later(clock, ticks, of_panes)

@@ -8,14 +8,14 @@ updates as its odds can double.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from msgspec import UNSET
 from msgspec.structs import replace
 
 from driftline.detectors.decision.battery import Column
-from driftline.stream.judge.incidents import Course, Finding, Incident, Phase, Reported, Subject
+from driftline.stream.judge.incidents import NOTHING, Course, Finding, Incident, Phase, Reported, Subject
 
 #: ms. An incident that comes back within eight days is the same one: what drifts at weekends is quiet for five.
 REMEMBERED: Final = 8 * 86_400_000
@@ -82,7 +82,9 @@ def _before(course: Course, subject: Subject, test: Column) -> list[Reported]:
 def is_return(incident: Incident, findings: Sequence[Finding], at: int) -> bool:
     """Whether what begins is a closed incident again: all of it drifted before, and is not much worse than it was."""
     course = incident.course
-    if incident.phase is not Phase.CLOSED or course is UNSET or at - incident.entered >= REMEMBERED:
+    if incident.phase is not Phase.CLOSED or course is UNSET or course.until == NOTHING:
+        return False
+    if at - incident.entered >= REMEMBERED:
         return False
     return not any(is_news(course, each, _MUCH_WORSE) for each in findings)
 
@@ -111,6 +113,22 @@ def has_cause_of(incident: Incident, finding: Finding, rises: bool, at: int) -> 
         return True
     drifting = any(each.kind == "data-drift" for each in (*incident.drifts, *incident.recovered))
     return finding.kind == "prediction-drift" and drifting and not rises
+
+
+def without_returns(incidents: Mapping[str, Incident], subjects: Collection[Subject]) -> dict[str, Incident]:
+    """The incidents by scope, of which nothing is a return later that `subjects` alone have caused."""
+    return {scope: _without_return(each) if _caused(each) <= {*subjects} else each for scope, each in incidents.items()}
+
+
+def _caused(incident: Incident) -> set[Subject]:
+    """What has drifted in an incident."""
+    reported = () if incident.course is UNSET else incident.course.reported
+    findings = (*incident.drifts, *incident.recovered)
+    return {*(each.subject for each in findings), *(each.subject for each in reported)}
+
+
+def _without_return(incident: Incident) -> Incident:
+    return incident if incident.course is UNSET else replace(incident, course=replace(incident.course, until=NOTHING))
 
 
 def with_quiet(incident: Incident, seen: int) -> Incident:

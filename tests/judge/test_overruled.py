@@ -86,6 +86,21 @@ def test_a_real_drift_is_found_after_that() -> None:
     assert newest.change.slope_ratio == live(overruled_of(values)).overruled[NAME]  # type: ignore[index]
 
 
+@pytest.mark.parametrize("seed", [3, 4, 7])
+def test_what_wrong_slopes_have_found_takes_in_no_drift_that_comes_later(seed: int) -> None:
+    """An event a second: the false incident has ended for hours, which is less than eight days."""
+    values = remembering(KEEP, LEARNING + 45 * PANE, seed=seed)
+    values[LEARNING + 40 * PANE :] += 3.0
+    monitor, state, steps = Monitor("m", CONFIG, believed(), **monitor_settings()), ModelState(), []
+    for pane in panes(values, PANE, believed()):
+        first_ts, last_ts = (10**12 + 1000 * at for at in pane.ranges[0][1:])
+        state, found = monitor.judge(state, msgspec.structs.replace(pane, first_ts=first_ts, last_ts=last_ts))
+        steps += [(pane.ranges[0].end, each) for each in found]
+    of_drift = [each.status for at, each in steps if at > LEARNING + 40 * PANE]
+    assert [each.status for at, each in steps if at <= LEARNING + 40 * PANE][-1] is Status.RESOLVED
+    assert of_drift[0] is Status.FIRING
+
+
 def overruled_of(values: np.ndarray) -> ModelState:
     return judged(values[:LEARNING], baseline=believed())[0]
 
