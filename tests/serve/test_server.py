@@ -8,6 +8,7 @@ import threading
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -266,8 +267,13 @@ def test_the_page_of_a_model_with_labels_says_how_right_it_is_and_was(
         assert 'class="floor"' in section()
         assert 'class="expected"' in section()
         assert pages.get("/models?name=fraud&span=60d").status == 200
-        rows = json.loads(pages.get("/api/outcomes?name=fraud&span=2d").body)
-        assert sum(row["labelled"] for row in rows) == sum(row["predictions"] for row in rows) > 2000
+
+        def counted() -> list[dict[str, Any]]:
+            return list(json.loads(pages.get("/api/outcomes?name=fraud&span=2d").body))
+
+        pages.wait_for(lambda: sum(row["predictions"] for row in counted()) > 2000)
+        rows = counted()
+        assert sum(row["labelled"] for row in rows) == sum(row["predictions"] for row in rows)
         newest = rows[-1]["metrics"]["accuracy"]
         assert newest["low"] < newest["value"] < newest["high"] < rows[0]["expected"]
         assert "recall@fraud" in rows[0]["metrics"]
