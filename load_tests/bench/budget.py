@@ -14,10 +14,8 @@ Every rate judges the same traffic, the lower ones more of it.
 Traffic with cycles has 8,640 events a day, baselines of some days, panes of 240 events, stretches of 6 days or a week.
 
 With `--order shuffled` the rows of the baseline come in a random order, as in most training sets, with times that do
-not say so; with `--order unstated` the build is told that they do. With `--order learned` the model has no baseline and
-learns one of these rows, 5,000 by default.
-
-    nice python -m load_tests.bench.budget --order learned --kinds normal ar sess --rates 1e-5 --rows 5000
+not say so; with `--order unstated` they are built as unordered. With `--order learned --rows 5000` a model without a
+baseline file learns one of its first 5,000 events, as it does by default.
 
 With `--shift 1 --since 2500` the first signal, of numbers, is 1 σ higher from its 2,500th event on, and the table has
 the events until it is found, by run.

@@ -42,7 +42,7 @@ BLOCKS = 256
 _FEWEST_BLOCKS = 16
 # Bytes of a .npy file before its numbers.
 _HEAD_BYTES = 128
-# The format level from which models learn their slopes, too.
+# The format from which baselines that models learn have slopes and bins.
 _SLOPES = 3
 _BOOLEAN = (FALSE, TRUE)
 

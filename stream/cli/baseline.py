@@ -112,6 +112,12 @@ Format = Annotated[
 ]
 
 
+_Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", callback=writable, help="File to write; MODEL.driftline by default."),
+]
+
+
 def _manifest(help_: str, metavar: str | None = None) -> Any:
     return typer.Option(metavar=metavar, help=f"For the manifest: {help_}")
 
@@ -124,10 +130,7 @@ def baseline_build(
     paths: EventFiles,
     model: Annotated[str, typer.Option(help="Model of the baseline; events of other models are skipped.")],
     version: Annotated[str | None, typer.Option(help="Version of the model.")] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", callback=writable, help="File to write; MODEL.driftline by default."),
-    ] = None,
+    output: _Output = None,
     config: ConfigFile = None,
     kind: Kinds = None,
     bins: Annotated[int, typer.Option(min=2, max=1000, help="Quantile bins of a numeric signal.")] = BINS,

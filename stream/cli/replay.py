@@ -64,6 +64,9 @@ _OFFSET = "offset:"
 
 Logs = Mapping[int, Iterable[LogBatch]]
 
+_Alerts = Annotated[
+    Path | None, typer.Option(callback=writable, help="Write the alerts to this file, each as one line of JSON.")
+]
 _ToTopic = Annotated[
     str | None,
     typer.Option(help="Also publish the alerts to this topic, in mode replay. It must not be a live topic."),
@@ -109,10 +112,7 @@ def replay_command(
     baseline: Annotated[
         list[Path] | None, typer.Option("--baseline", "-b", help="Baseline file. Repeat for more models.")
     ] = None,
-    alerts: Annotated[
-        Path | None,
-        typer.Option(callback=writable, help="Write the alerts to this file, each as one line of JSON."),
-    ] = None,
+    alerts: _Alerts = None,
     to_topic: _ToTopic = None,
     from_: _From = None,
     to: Annotated[

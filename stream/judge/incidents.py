@@ -144,7 +144,7 @@ class Reported(Struct, frozen=True):
     density: float
 
 
-#: `Course.until` of an incident that was none, so that nothing later has its cause.
+#: `Course.until` of an incident that wrong slopes made: no later drift has its cause.
 NOTHING: Final = -1
 
 

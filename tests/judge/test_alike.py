@@ -24,6 +24,7 @@ from driftline.stream.judge.monitor import Monitor
 from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.pane import SLOT_MS, Pane, Range
 from tests.harness.days import DAY, baseline_of_days, events
+from tests.harness.traffic import baseline_of, draw
 
 PANE = 40
 CONFIG = ModelConfig(false_alarms_per_event=1e-4)
@@ -208,6 +209,26 @@ def test_what_the_baseline_has_never_seen_has_a_tenth_of_the_false_pages_whateve
     assert of_tests.sum() == pytest.approx(1)
     unseen = [each.special not in (None, Special.MISSING) for each in alike.columns]
     assert of_tests[unseen].sum() == pytest.approx(0.1 * 5 / 6, abs=0.02)
+
+
+def test_each_signal_may_spend_the_same_and_level_four_times_what_other_tests_may() -> None:
+    alike = Judge(baseline_of(draw(np.random.default_rng(0), 10_000)), CONFIG).alike
+    assert alike is not None
+    of_tests, layout = alike._worth / alike._tested, alike.battery.layout
+    known = [
+        each.statistic != "far"
+        and (each.special is None or alike.battery.baseline[layout.special_column(*each[1:])] > 0)
+        for each in alike.columns
+    ]
+    spent = np.bincount(alike.signal_of[known], of_tests[known])
+    numbers = [len([each for each in alike.columns if each.signal == s]) for s in range(len(spent))]
+    assert len({*numbers}) > 1
+    assert spent == pytest.approx(np.full(len(spent), 0.9 / len(spent)))
+    by_test = {(each.statistic, each.signal): part for each, part in zip(alike.columns, of_tests, strict=True)}
+    levels = [signal for test, signal in by_test if test == "level"]
+    assert levels
+    for signal in levels:
+        assert by_test["level", signal] == pytest.approx(4 * by_test["smooth", signal])
 
 
 def test_another_zone_forgets_in_which_half_hours_events_were_and_keeps_the_rest() -> None:
